@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Cost models: how long one iteration of one replica takes, as a pure function of the batch.
+ * To add one: one file with a struct cost_ops and one word in models/meson.build. */
+#ifndef STEELYARD_COST_H
+#define STEELYARD_COST_H
+
+#include "sim/core/arena.h"
+#include "sim/core/err.h"
+#include "sim/core/opt.h"
+#include "sim/core/types.h"
+
+/* Work of one iteration. "Context" of a decode is the number of tokens its query attends to,
+ * the token itself included. */
+struct batch_shape {
+    uint32_t n_decode;       /* sequences that get one token each from their KV */
+    uint32_t n_prefill;      /* prefill chunks */
+    uint64_t decode_ctx_tok; /* sum of contexts over the decodes */
+    uint64_t prefill_tok;    /* new tokens over all chunks */
+    uint64_t prefill_ctx_tok; /* sum over chunks of (tokens already in KV + chunk length) */
+    uint64_t prefill_pairs;  /* sum over chunks of attended (query, key) pairs: q*c0 + q(q+1)/2 */
+    uint64_t prefill_sq;     /* sum over chunks of (chunk length)^2 */
+    uint32_t prefill_done;   /* chunks that end their prompt (they are sampled) */
+    uint32_t n_resident;     /* running sequences that hold KV, whether served or not */
+    uint64_t kv_resident_tok; /* tokens of KV that they hold */
+};
+
+/* The k-th iteration (k = 0, 1, ...) of an epoch takes floor-free base + slope*k ticks, exactly, for
+ * k < valid. In a decode-only epoch contexts grow by n_decode an iteration and nothing else changes.
+ * With prefill chunks valid is 1. valid >= 1 always; base >= 1 and base + slope*k >= 1 for k < valid. */
+struct cost_affine {
+    sim_tick base, slope;
+    uint64_t valid;
+};
+
+struct llm_shape; /* models/llm.h */
+struct gpu_profile; /* models/gpu.h */
+
+struct cost_env {
+    const struct llm_shape *llm;   /* NULL when the run names no model (linear models need none) */
+    const struct gpu_profile *gpu; /* NULL likewise */
+    uint32_t tp;                   /* tensor-parallel degree */
+    struct arena *arena;
+    /* Filled by init, shown with the results; in the arena. */
+    const char *provenance;        /* "roofline, H100 datasheet, efficiency 0.70/0.80 ..." */
+};
+
+struct cost_ops {
+    const char *name, *summary, *source;
+    size_t state_size; /* zeroed, from env->arena */
+    const struct opt_row *options;
+    int (*init)(void *state, struct cost_env *env, struct err *e);
+    /* Pure; same input, same output, on any thread. */
+    void (*iteration)(const void *state, const struct batch_shape *s, struct cost_affine *ret);
+    /* 1 when the shape lies outside the range the model was fitted on (warned once per run);
+     * NULL = never. */
+    int (*outside)(const void *state, const struct batch_shape *s);
+};
+
+/* Seconds -> ticks, rounded to nearest, at least 1. */
+sim_tick cost_ticks(double seconds);
+
+extern const struct cost_ops *const cost_models[]; /* generated, NULL-terminated */
+const struct cost_ops *cost_find(const char *name);
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Scheduler policies: who runs next, who is pushed out. A policy owns the waiting requests, reads a
+ * view and answers; it never changes the engine. To add one: one file in policies/schedule/ with a
+ * `const struct policy_ops policy_NAME` and one word in policies/meson.build.
+ *
+ * The engine calls, for each request, in this order:
+ *   arrive -> (next -> admit) -> first_token -> decode* -> finish
+ * with preempt (back to waiting) possible anywhere after admit; after it next -> admit -> first_token
+ * come again (first_token then means: recomputation is through and one more token is out).
+ * All callbacks but `next` may be NULL where a policy has nothing to do. */
+#ifndef STEELYARD_POLICY_H
+#define STEELYARD_POLICY_H
+
+#include "policies/req.h"
+#include "sim/core/arena.h"
+#include "sim/core/err.h"
+#include "sim/core/opt.h"
+#include "sim/core/types.h"
+
+#define POLICY_ABI 1
+
+enum policy_caps {
+    /* An arrival never changes what next() answers while it has an answer (FCFS): the engine may let
+     * arrivals pass without waking up. */
+    POLICY_ARRIVAL_KEEPS_HEAD = 1u << 0
+};
+
+struct policy_env {
+    struct arena *arena;   /* of the run */
+    uint64_t seed;
+    uint32_t replication;
+    uint32_t max_live;     /* no bound is known: 0. Request tables grow; index by req_id with care */
+    int64_t kv_tok;        /* tokens that fit into the KV pool */
+    const char *data_dir;
+    /* Set by init to declare an oracle: the policy will call truth_output. Tables mark it. */
+    bool oracle;
+    /* True output length; NULL unless `oracle` was set by init (filled in after it). */
+    uint32_t (*truth_output)(const void *engine, req_id r);
+    const void *engine;
+};
+
+struct policy_ops {
+    const char *name, *summary;
+    const char *source;    /* paper and section, or engine and version */
+    unsigned abi;          /* POLICY_ABI */
+    unsigned caps;         /* enum policy_caps */
+    size_t state_size;     /* zeroed, from the run's arena */
+    const struct opt_row *options; /* parsed into the state before init */
+    /* `env` stays valid for the whole run; keep a pointer to it to call truth_output later. */
+    int (*init)(void *st, struct policy_env *env, struct err *e);
+    void (*release)(void *st); /* memory that the policy took with malloc */
+
+    /* A new request. NULL = accept it; otherwise a static sentence that says why it is refused at once
+     * (then the policy keeps no trace of it). */
+    const char *(*arrive)(void *st, const struct sched_view *v, req_id r);
+    /* The waiting request to try next, or REQ_NONE. Called again without a change in between it must
+     * answer the same. */
+    req_id (*next)(void *st, const struct sched_view *v);
+    /* `r`, which next() named, did not fit. Return true when next() may now name another one to try in
+     * the same step, false (or NULL) to stop here: head-of-line blocking. A policy that returns true
+     * must come to an end. */
+    bool (*blocked)(void *st, const struct sched_view *v, req_id r);
+    /* `r` leaves the queue and runs. `cached_tok` of its prompt were found in the prefix cache. */
+    void (*admit)(void *st, const struct sched_view *v, req_id r, uint32_t cached_tok);
+    /* Prefill is through and a token is out; the request decodes from here on (unless it is done). */
+    void (*first_token)(void *st, const struct sched_view *v, req_id r);
+    /* `k` decode iterations were done: each request in state REQ_DECODING got one token in each of
+     * them. req_generated() still gives the numbers from before. One call for k must equal k calls for
+     * 1, exactly: keep counters as integers. */
+    void (*decode)(void *st, const struct sched_view *v, uint64_t k);
+    /* At least one request ends in the step that was just charged; called once, before finish(). */
+    void (*finishing)(void *st, const struct sched_view *v);
+    void (*finish)(void *st, const struct sched_view *v, req_id r);
+    /* `r` lost its place and waits again. Default place: before all that never ran. */
+    void (*preempt)(void *st, const struct sched_view *v, req_id r);
+    /* A waiting request leaves without ever running (it can never fit, or it was cancelled). */
+    void (*drop)(void *st, const struct sched_view *v, req_id r);
+    /* Whom to push out of the running; NULL = the batcher's own rule (the last admitted). */
+    req_id (*victim)(void *st, const struct sched_view *v);
+    /* How many further decode iterations next() stays the same if nothing else happens; >= 1.
+     * NULL = 1: asked at every iteration while somebody waits, which is slow, never wrong.
+     * UINT64_MAX = for ever. */
+    uint64_t (*horizon)(void *st, const struct sched_view *v);
+    /* Number of waiting requests; checked against the engine's count. */
+    uint32_t (*waiting)(const void *st);
+};
+
+extern const struct policy_ops *const policies[]; /* generated, NULL-terminated */
+const struct policy_ops *policy_find(const char *name);
+
+#endif

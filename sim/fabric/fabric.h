@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Links and pools. Flows on a path of links share them max-min fairly (progressive filling; Bertsekas
+ * and Gallager, Data Networks, 6.5.2). Rates change only when a flow starts or ends. Pools have a
+ * capacity and never go negative. */
+#ifndef STEELYARD_FABRIC_H
+#define STEELYARD_FABRIC_H
+
+#include "sim/core/arena.h"
+#include "sim/core/err.h"
+#include "sim/core/types.h"
+
+typedef uint32_t link_id;
+typedef uint32_t flow_id;
+#define FLOW_NONE UINT32_MAX
+
+struct link_spec {
+    const char *name;      /* "gpu0.pcie.up" */
+    double bytes_per_s;    /* payload bytes, one direction */
+    sim_ns latency_ns;     /* first byte; a path pays the sum once per flow */
+    sim_ns overhead_ns;    /* per transfer call (launch of a copy), paid before the first byte */
+};
+
+struct fabric;
+
+/* NULL when out of memory. Everything lives in the arena. */
+struct fabric *fabric_new(struct arena *a);
+/* 0 and *ret, or SIM_E_CONFIG for a bandwidth that is not positive, SIM_E_NOMEM. */
+int fabric_add_link(struct fabric *f, const struct link_spec *spec, link_id *ret, struct err *e);
+
+/* Start moving `bytes` (>= 0) along `path`, `copies` calls' worth of overhead; `tag` comes back at the
+ * end. Link ids may not repeat. The flow becomes active after latency + copies*overhead; while it
+ * waits it takes no bandwidth. `now` never decreases over all calls. Path at most FABRIC_MAX_PATH. */
+#define FABRIC_MAX_PATH 8
+flow_id fabric_start(struct fabric *f, sim_ns now, const link_id *path, uint32_t n_path, double bytes,
+                     uint32_t copies, uint64_t tag);
+
+/* Time of the next change inside (a flow activates or ends), SIM_NEVER when nothing is under way. */
+sim_ns fabric_next(const struct fabric *f);
+
+/* Advance to `now` and take one flow that has ended by then: true and its tag. Call until false.
+ * Order: by end time, then by start order. An end is rounded up to the next nanosecond. */
+bool fabric_poll(struct fabric *f, sim_ns now, uint64_t *ret_tag);
+
+/* Bytes that have passed a link, and the time during which it had an active flow. */
+double fabric_link_bytes(const struct fabric *f, link_id l);
+sim_ns fabric_link_busy_ns(const struct fabric *f, link_id l);
+uint32_t fabric_links(const struct fabric *f);
+const struct link_spec *fabric_link(const struct fabric *f, link_id l);
+
+/* ---- PCI Express: payload bandwidth from first principles ---- */
+struct pcie_config {
+    uint32_t gen;                /* 1..6 */
+    uint32_t lanes;              /* 1..16 */
+    uint32_t max_payload_byte;   /* 128..4096, typical 256 */
+    uint32_t read_request_byte;  /* typical 512 */
+};
+/* Bytes/s of payload in one direction for DMA writes (posted, device to host) and reads (completions,
+ * host to device): lane rate * lanes * encoding * payload/(payload + header + framing) * DLLP share.
+ * 0 when the configuration is impossible. */
+double pcie_write_bytes_per_s(const struct pcie_config *c);
+double pcie_read_bytes_per_s(const struct pcie_config *c);
+
+/* ---- pools ---- */
+struct pool {
+    const char *name;
+    double capacity_byte, used_byte, peak_byte;
+};
+/* false (and nothing changed) when it does not fit. */
+bool pool_take(struct pool *p, double bytes);
+/* Never below zero: giving back more than is used is SIM_E_CHECK. */
+int pool_give(struct pool *p, double bytes, struct err *e);
+
+#endif

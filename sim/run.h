@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One simulation run: configuration in, results out. Used by `run`, `sweep` and `replay`. */
+#ifndef STEELYARD_RUN_H
+#define STEELYARD_RUN_H
+
+#include "sim/core/arena.h"
+#include "sim/core/err.h"
+#include "sim/core/hist.h"
+#include "sim/core/opt.h"
+#include "sim/core/types.h"
+
+/* Every field is described by a row of run_options (its key, unit, range, default, help). Immutable
+ * after parsing, so that one configuration can feed many threads. */
+struct run_config {
+    /* workload */
+    const char *trace;        /* "trace": path, "-" or "synth:..." */
+    const char *trace_format; /* "trace.format" */
+    int64_t trace_limit;      /* "trace.limit": first n requests; 0 = all */
+    int64_t trace_repeat;     /* "trace.repeat": play the trace n times, one after the other */
+    double load_scale;        /* "load.scale": arrival rate times this (gaps divided by it) */
+    int64_t prompt_extra_tok; /* "load.prompt_extra": tokens added to each prompt (BOS, template) */
+    const char *client_weights; /* "client.weights": "1,2,3" by client id; missing ones are 1 */
+    double slo_ttft_ms, slo_tpot_ms, slo_e2e_ms; /* "slo.ttft", "slo.tpot", "slo.e2e"; 0 = none */
+    /* machine */
+    const char *model, *gpu;
+    int64_t tp;
+    const char *weight_dtype, *kv_dtype;
+    const char *cost;         /* "cost": "roofline{...}" */
+    double kv_tokens;         /* "kv.tokens": pool in tokens; 0 = from the memory rule */
+    double kv_blocks;         /* "kv.blocks": pool in blocks, as an engine logs it (with the null block) */
+    double gpu_mem_util;      /* "kv.gpu_mem_util" */
+    double host_kv_bytes;     /* "kv.host": host memory for swapped KV */
+    int64_t pcie_payload;     /* "pcie.payload": TLP payload bytes */
+    /* engine */
+    const char *batcher, *policy;
+    double request_delay_s;   /* "engine.request_delay": client to queue */
+    double output_delay_s;    /* "engine.output_delay": token out to client */
+    double step_overhead_s;   /* "engine.step_overhead": host time added to every step */
+    /* run */
+    int64_t seed, replication;
+    bool skip;                /* "skip": fast-forward; off = --no-skip */
+    bool check;               /* "check": invariants at run time */
+    /* metrics */
+    double service_wp, service_wq; /* "service.wp", "service.wq": cost of a token in and out */
+    double service_window_s;  /* "service.window" */
+    double service_horizon_s; /* "service.horizon": 0 = last arrival, rounded down to 10 s */
+    double warmup_s;          /* "metrics.warmup": requests that arrive before are not counted */
+    double series_step_s;     /* "series.step" */
+    const char *data_dir;     /* "data_dir": folder with llms/ and gpus/; NULL = where installed */
+    const char *label;
+};
+
+extern const struct opt_row run_options[];
+
+struct metric {
+    const char *name; /* vllm bench serve's key where it has one: "mean_ttft_ms" */
+    const char *unit; /* "ms", "1/s", "tok/s", "1", "byte", ... */
+    double value;     /* NaN = not defined in this run (printed as null) */
+};
+
+struct series {
+    const char *name, *unit; /* "kv_used_share", "service/CLIENT" */
+    size_t n;
+    const double *t_s, *value;
+};
+
+struct client_result {
+    const char *name;
+    uint64_t requests, completed, rejected;
+    uint64_t prompt_tok, output_tok; /* of completed requests */
+    double service;                  /* wp*prompt + wq*output, all that was served */
+    double mean_ttft_ms, mean_e2e_ms, mean_tpot_ms;
+};
+
+enum run_verdict { RUN_STABLE, RUN_BACKLOGGED, RUN_OVERLOADED };
+
+/* One request that has left. Times are SIM_NEVER where it did not get that far. */
+enum request_status { REQUEST_OK, REQUEST_REJECTED, REQUEST_REFUSED, REQUEST_UNFINISHED };
+struct request_row {
+    uint64_t serial;
+    uint32_t client, prompt_tok, output_tok, cached_tok, preemptions;
+    sim_ns arrival_ns, admit_ns, first_token_ns, finish_ns; /* client's clock */
+    enum request_status status;
+    const char *reason; /* static; NULL when ok */
+    double measured_ttft_s, measured_e2e_s; /* of the trace; NaN */
+};
+
+struct run_result {
+    size_t n_metrics;
+    struct metric *metrics;
+    struct { const char *name, *unit; const struct hist *h; } hists[8]; /* values in ns */
+    size_t n_hists;
+    size_t n_series;
+    struct series *series;
+    size_t n_clients;
+    struct client_result *clients;
+    enum run_verdict verdict;
+    const char *verdict_text;    /* a sentence with the offered load as a share of capacity */
+    const char *const *warnings; /* NULL-terminated */
+    bool policy_oracle;
+    const char *cost_provenance, *trace_format;
+    uint64_t trace_requests;
+    uint64_t iterations, boundaries; /* engine steps simulated; of these walked one by one */
+};
+
+struct run_hooks {
+    /* Each request that leaves, in order of leaving; NULL = not wanted. < 0 ends the run. */
+    int (*request)(void *ctx, const struct request_row *row, struct err *e);
+    /* Now and then (at most a few times a second of wall time): share done in 0..1 or -1. Nonzero ends
+     * the run with SIM_E_INTR. */
+    int (*progress)(void *ctx, double share, sim_ns now, uint64_t requests);
+    /* Text lines of a log() wrapper around the policy; NULL = dropped. */
+    void (*log)(void *ctx, const char *line);
+    void *ctx;
+};
+
+/* Run to the end of the trace and the last request. Everything in *ret lives in `a`. Errors: SIM_E_*
+ * with a sentence. Deterministic: same config, same bytes, on any thread. */
+int run_execute(const struct run_config *c, const struct run_hooks *h, struct run_result *ret,
+                struct arena *a, struct err *e);
+
+/* Metric by name or NULL. */
+const struct metric *run_metric(const struct run_result *r, const char *name);
+
+const char *steelyard_version(void);
+
+#endif
