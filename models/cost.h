@@ -57,8 +57,18 @@ struct cost_ops {
     int (*outside)(const void *state, const struct batch_shape *s);
 };
 
-/* Seconds -> ticks, rounded to nearest, at least 1. */
+/* No iteration is longer than this (73 minutes): sums over an epoch stay far from overflow. */
+#define COST_TICK_MAX ((sim_tick)1 << 62)
+
+/* Seconds -> ticks, rounded to nearest, at least 1, at most COST_TICK_MAX. */
 sim_tick cost_ticks(double seconds);
+
+/* For cost models. A coefficient (seconds per token, per sequence ...) in whole ticks, of any sign:
+ * sums of such products are integers, so base + slope*k and a fresh evaluation at k agree exactly. */
+int64_t cost_coef(double seconds);
+/* The answer for the line base + slope*k, k < valid, held within [1, COST_TICK_MAX]: where the line
+ * leaves that range `valid` ends, and where it starts outside it is flat until it comes back. */
+void cost_finish(struct cost_affine *ret, sim_wide base, sim_wide slope, uint64_t valid);
 
 extern const struct cost_ops *const cost_models[]; /* generated, NULL-terminated */
 const struct cost_ops *cost_find(const char *name);
