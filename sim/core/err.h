@@ -32,7 +32,8 @@ struct err {
  * `e` may be NULL. A message that is too long is cut and ends in "...". */
 int err_set(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Put context before the message: "trace x.csv: line 3: ..." Returns e->code (or SIM_E_CHECK). */
+/* Put context before the message: "trace x.csv: line 3: ..."; ": " goes in between unless the context
+ * ends in a blank. Returns e->code; without an error to wrap the context becomes a SIM_E_CHECK. */
 int err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Exit status of the command line for a code (0 for 0, 4 for an unknown one). */
