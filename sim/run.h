@@ -19,6 +19,7 @@ struct run_config {
     int64_t trace_limit;      /* "trace.limit": first n requests; 0 = all */
     int64_t trace_repeat;     /* "trace.repeat": play the trace n times, one after the other */
     double load_scale;        /* "load.scale": arrival rate times this (gaps divided by it) */
+    double load_bootstrap_s;  /* "load.bootstrap": resample the trace in blocks this long; 0 = as it is */
     int64_t prompt_extra_tok; /* "load.prompt_extra": tokens added to each prompt (BOS, template) */
     const char *client_weights; /* "client.weights": "1,2,3" by client id; missing ones are 1 */
     double slo_ttft_ms, slo_tpot_ms, slo_e2e_ms; /* "slo.ttft", "slo.tpot", "slo.e2e"; 0 = none */
@@ -52,6 +53,16 @@ struct run_config {
 };
 
 extern const struct opt_row run_options[];
+
+struct json_writer;
+/* One JSON object with every key of run_options, in table order, typed. The keys in `leave_out`
+ * (NULL-terminated, or NULL) are not written. */
+void run_config_write(struct json_writer *w, const struct run_config *c,
+                      const char *const *leave_out);
+
+/* Folder with llms/ and gpus/: `configured` when given, else $STEELYARD_DATA, else next to the program
+ * (a build tree's ../models, an installation's ../share/steelyard), else the prefix it was built for. */
+const char *steelyard_data_dir(const char *configured, struct arena *a);
 
 struct metric {
     const char *name; /* vllm bench serve's key where it has one: "mean_ttft_ms" */

@@ -5,6 +5,7 @@
 #ifndef STEELYARD_CLI_H
 #define STEELYARD_CLI_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "sim/core/arena.h"
@@ -19,10 +20,28 @@ struct subcommand {
     int (*run)(int argc, char **argv, struct err *e);
 };
 
-extern const struct subcommand cmd_run, cmd_sweep, cmd_replay, cmd_trace, cmd_list, cmd_explain,
-    cmd_config, cmd_db, cmd_plot, cmd_completion;
-/* All of them, in the order of help; NULL-terminated. */
+/* All of them, in the order of help; generated from cmd_names in sim/cli/meson.build,
+ * NULL-terminated. A file cmd_NAME.c defines `const struct subcommand cmd_NAME`. */
 extern const struct subcommand *const subcommands[];
+
+/* ---- words of the command line ---- */
+/* argv[*i] is `--name value` or `--name=value`: 1, *ret_value set and *i moved to the last word taken.
+ * 0 = it is something else; < 0 = the value is missing. */
+int cli_flag_value(const char *name, int argc, char **argv, int *i, const char **ret_value,
+                   struct err *e);
+/* argv[i] is exactly `name`. */
+bool cli_flag(const char *name, char **argv, int i);
+/* Error for a word that no option matched; names the nearest flag of the command's usage text. Also
+ * for a plain word too many. */
+int cli_unknown(const struct subcommand *cmd, const char *word, struct err *e);
+/* Unknown `what` ("gpu"): SIM_E_CONFIG "gpu 'x' is not known; did you mean 'y'?" + `hint`. `code` is the
+ * error code. */
+int cli_not_known(const char *what, const char *word, const char *const *names, size_t n,
+                  const char *hint, int code, struct err *e);
+/* The distinct --flags that a usage text mentions, in order; NULL-terminated. */
+const char **cli_usage_flags(const char *usage, struct arena *ar);
+/* NULL-terminated list of the bundled names in data_dir/SUB ("llms", "gpus"), sorted, without .json. */
+const char **cli_bundled(const char *data_dir, const char *sub, struct arena *ar);
 
 /* ---- resolving a configuration: default < file < environment (STEELYARD_KEY__SUB) < flags/--set ---- */
 struct config_origin {
@@ -38,10 +57,35 @@ struct config_args {
 };
 int config_args_add(struct config_args *a, const char *flag, const char *key, const char *value,
                     struct arena *ar, struct err *e);
+/* The flags that stand for configuration keys (--trace, --model, --gpu, --tp, --policy, --batcher,
+ * --cost, --seed, --rep, --set, --no-skip, --check ...), shared by run, sweep, replay, search. Result as
+ * cli_flag_value. */
+int cli_config_flag(struct config_args *a, int argc, char **argv, int *i, struct arena *ar,
+                    struct err *e);
+#define CLI_CONFIG_USAGE                                                                           \
+    "Configuration (default < CONFIG < STEELYARD_* environment < flags):\n"                         \
+    "  --trace TRACE      file, - or synth:KIND{...}      key trace\n"                              \
+    "  --model MODEL      bundled name or config.json     key model\n"                              \
+    "  --gpu GPU          bundled name or profile         key gpu\n"                                \
+    "  --tp N             tensor-parallel degree          key tp\n"                                 \
+    "  --policy POLICY    as vtc or vtc{lift=off}         key policy\n"                             \
+    "  --batcher BATCHER  manners of which engine         key batcher\n"                            \
+    "  --cost COST        cost model                      key cost\n"                               \
+    "  --seed N           seed of everything random       key seed\n"                               \
+    "  --rep N            number of the replication       key replication\n"                        \
+    "  --label TEXT       stored with the results         key label\n"                              \
+    "  --data-dir DIR     folder with llms/ and gpus/     key data_dir\n"                           \
+    "  --no-skip          walk every engine step          key skip=off\n"                           \
+    "  --check            verify invariants               key check=on\n"                           \
+    "  --set KEY=VALUE    any key of 'steelyard list options'; may repeat, the last one counts\n"
+
 /* Fills *ret (memory in ar) and, when ret_origin is not NULL, one row per key in table order. Unknown
  * keys are errors with place and nearest name. */
 int config_resolve(struct run_config *ret, const struct config_args *a,
                    struct config_origin **ret_origin, size_t *ret_n, struct arena *ar, struct err *e);
+/* What has to hold before a run starts and one row alone cannot say: a trace is named, the pool is given
+ * once. config_resolve has looked at names and options of policy, batcher and cost already. */
+int config_check(const struct run_config *c, struct err *e);
 /* The fully resolved configuration as one JSON object (keys in table order): what a database stores,
  * what `config expand` prints and what can be fed back. */
 char *config_to_json(const struct run_config *c, bool pretty, struct arena *ar);

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Every setting of a run, described once. `source` of a default that imitates an engine is in its
+ * help sentence. */
+#include "sim/run.h"
+
+#include <string.h>
+
+#include "sim/core/json.h"
+
+#define FIELD(f) offsetof(struct run_config, f)
+#define ANY      1.0, 0.0 /* no range check */
+
+const struct opt_row run_options[] = {
+    /* ---- workload ---- */
+    {"trace", OPT_STRING, FIELD(trace), ANY, NULL, NULL,
+     "Trace to play: a path (relative to the current folder), - for standard input, or a generator "
+     "such as synth:azure-conv{requests=1000}.", NULL},
+    {"trace.format", OPT_STRING, FIELD(trace_format), ANY, "auto", NULL,
+     "Format of the trace with its options, as in native{unsorted=on}; auto looks at the content.",
+     NULL},
+    {"trace.limit", OPT_INT, FIELD(trace_limit), 0, 1e15, "0", "1",
+     "Play only the first requests of the trace; 0 plays all.", NULL},
+    {"trace.repeat", OPT_INT, FIELD(trace_repeat), 1, 1e6, "1", "1",
+     "Play the trace this many times, one after the other.", NULL},
+    {"load.scale", OPT_DOUBLE, FIELD(load_scale), 1e-6, 1e6, "1", "1",
+     "Arrival rate relative to the trace: gaps between arrivals are divided by it.", NULL},
+    {"load.bootstrap", OPT_DOUBLE, FIELD(load_bootstrap_s), 0, 1e9, "0", "s",
+     "Resample the trace in blocks of this length, drawn with replacement for each replication, so "
+     "that replications of a recorded trace differ; 0 plays it as it is.", NULL},
+    {"load.prompt_extra", OPT_INT, FIELD(prompt_extra_tok), 0, 1e6, "0", "tok",
+     "Tokens added to each prompt, for a BOS token or a chat template.", NULL},
+    {"client.weights", OPT_STRING, FIELD(client_weights), ANY, NULL, "1",
+     "Weights of the clients in order of their ids, as in 1,2,3; missing ones are 1.", NULL},
+    {"slo.ttft", OPT_DOUBLE, FIELD(slo_ttft_ms), 0, 1e9, "0", "ms",
+     "Goal for the time to first token that goodput counts; 0 is none. A goal in the trace wins.",
+     NULL},
+    {"slo.tpot", OPT_DOUBLE, FIELD(slo_tpot_ms), 0, 1e9, "0", "ms",
+     "Goal for the time per output token after the first; 0 is none.", NULL},
+    {"slo.e2e", OPT_DOUBLE, FIELD(slo_e2e_ms), 0, 1e12, "0", "ms",
+     "Goal for the time from arrival to the last token; 0 is none.", NULL},
+    /* ---- machine ---- */
+    {"model", OPT_STRING, FIELD(model), ANY, NULL, NULL,
+     "Language model: a bundled name (steelyard list models) or the path of a HuggingFace "
+     "config.json. Only the linear cost model does without.", NULL},
+    {"gpu", OPT_STRING, FIELD(gpu), ANY, NULL, NULL,
+     "GPU: a bundled name (steelyard list gpus) or the path of a profile.", NULL},
+    {"tp", OPT_INT, FIELD(tp), 1, 64, "1", "1",
+     "Tensor-parallel degree: GPUs that hold one copy of the model together.", NULL},
+    {"weight_dtype", OPT_STRING, FIELD(weight_dtype), ANY, "auto", NULL,
+     "Type of the weights (fp16, bf16, fp8, int8, int4, ...); auto is what the model file says.",
+     NULL},
+    {"kv_dtype", OPT_STRING, FIELD(kv_dtype), ANY, "auto", NULL,
+     "Type of keys and values in the cache; auto follows the weights, with at least 8 bits.", NULL},
+    {"cost", OPT_STRING, FIELD(cost), ANY, "roofline", NULL,
+     "Cost model with its options (steelyard list costs).", NULL},
+    {"kv.tokens", OPT_DOUBLE, FIELD(kv_tokens), 0, 1e13, "0", "tok",
+     "Size of the KV pool in tokens; 0 derives it from GPU memory as vLLM does.", NULL},
+    {"kv.blocks", OPT_DOUBLE, FIELD(kv_blocks), 0, 1e12, "0", "1",
+     "Size of the KV pool in blocks, as an engine logs it (with the null block); 0 is not given.",
+     NULL},
+    {"kv.gpu_mem_util", OPT_DOUBLE, FIELD(gpu_mem_util), 0.01, 1, "0.9", "1",
+     "Share of GPU memory that the engine may use (vLLM's gpu_memory_utilization, 0.9).", NULL},
+    {"kv.host", OPT_DOUBLE, FIELD(host_kv_bytes), 0, 1e16, "4GiB", "byte",
+     "Host memory per GPU for swapped KV (vLLM V0's swap_space, 4 GiB).", NULL},
+    {"pcie.payload", OPT_INT, FIELD(pcie_payload), 128, 4096, "256", "byte",
+     "Largest payload of a PCIe packet; 256 is what most server platforms set.", NULL},
+    /* ---- engine ---- */
+    {"batcher", OPT_STRING, FIELD(batcher), ANY, "vllm-v1", NULL,
+     "Manners of which engine, with options (steelyard list batchers).", NULL},
+    {"policy", OPT_STRING, FIELD(policy), ANY, "fcfs", NULL,
+     "Scheduling policy with options, as in vtc{lift=off} (steelyard list policies).", NULL},
+    {"engine.request_delay", OPT_DOUBLE, FIELD(request_delay_s), 0, 3600, "0", "s",
+     "Time from the client's send to the engine's queue.", NULL},
+    {"engine.output_delay", OPT_DOUBLE, FIELD(output_delay_s), 0, 3600, "0", "s",
+     "Time from a finished token to the client.", NULL},
+    {"engine.step_overhead", OPT_DOUBLE, FIELD(step_overhead_s), 0, 3600, "0", "s",
+     "Host time added to every engine step.", NULL},
+    /* ---- run ---- */
+    {"seed", OPT_INT, FIELD(seed), 0, 9.2e18, "0", "1",
+     "Seed of everything random; equal seeds give equal bytes.", NULL},
+    {"replication", OPT_INT, FIELD(replication), 0, 4294967295.0, "0", "1",
+     "Number of the replication: other random numbers under the same seed.", NULL},
+    {"skip", OPT_BOOL, FIELD(skip), ANY, "on", NULL,
+     "Jump over engine steps in which nothing changes; off walks each one and prints the same.",
+     NULL},
+    {"check", OPT_BOOL, FIELD(check), ANY, "off", NULL,
+     "Verify invariants while running (requests, blocks, bytes, clock); slower.", NULL},
+    /* ---- metrics ---- */
+    {"service.wp", OPT_DOUBLE, FIELD(service_wp), 0, 1e9, "1", "1",
+     "Weight of a prompt token in a client's service (VTC, OSDI'24, section 3: 1).", NULL},
+    {"service.wq", OPT_DOUBLE, FIELD(service_wq), 0, 1e9, "2", "1",
+     "Weight of an output token in a client's service (VTC, OSDI'24, section 5.1: 2).", NULL},
+    {"service.window", OPT_DOUBLE, FIELD(service_window_s), 0.001, 1e9, "60", "s",
+     "Window of the service metrics (VTC, OSDI'24, section 5.1: 60 s).", NULL},
+    {"service.horizon", OPT_DOUBLE, FIELD(service_horizon_s), 0, 1e12, "0", "s",
+     "End of the service metrics; 0 is the last arrival, rounded down to 10 s.", NULL},
+    {"metrics.warmup", OPT_DOUBLE, FIELD(warmup_s), 0, 1e12, "0", "s",
+     "Requests that arrive before this time are served but not counted.", NULL},
+    {"series.step", OPT_DOUBLE, FIELD(series_step_s), 0, 1e12, "0", "s",
+     "Step of the time series that are recorded; 0 records none.", NULL},
+    {"data_dir", OPT_STRING, FIELD(data_dir), ANY, NULL, NULL,
+     "Folder with llms/ and gpus/; by default the one that belongs to the program.", NULL},
+    {"label", OPT_STRING, FIELD(label), ANY, NULL, NULL,
+     "Free text that is stored with the results.", NULL},
+    OPT_END,
+};
+
+static void write_value(struct json_writer *w, const struct opt_row *row, const void *field)
+{
+    switch (row->type) {
+    case OPT_BOOL:
+        json_bool(w, *(const bool *)field);
+        break;
+    case OPT_INT:
+        json_int(w, *(const int64_t *)field);
+        break;
+    case OPT_DOUBLE:
+        json_double(w, *(const double *)field);
+        break;
+    case OPT_STRING:
+        json_string(w, *(const char *const *)field);
+        break;
+    case OPT_CHOICE:
+        json_string(w, row->choices[*(const int64_t *)field].name);
+        break;
+    case OPT_DOUBLES:
+        json_array(w);
+        for (size_t i = 0; i < ((const struct opt_doubles *)field)->n; i++) {
+            json_double(w, ((const struct opt_doubles *)field)->v[i]);
+        }
+        json_end(w);
+        break;
+    }
+}
+
+static bool listed(const char *const *names, const char *name)
+{
+    for (size_t i = 0; names && names[i]; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void run_config_write(struct json_writer *w, const struct run_config *c, const char *const *leave_out)
+{
+    json_object(w);
+    for (const struct opt_row *row = run_options; row->name; row++) {
+        if (!listed(leave_out, row->name)) {
+            json_key(w, row->name);
+            write_value(w, row, (const char *)c + row->offset);
+        }
+    }
+    json_end(w);
+}
