@@ -29,8 +29,9 @@ struct fabric *fabric_new(struct arena *a);
 int fabric_add_link(struct fabric *f, const struct link_spec *spec, link_id *ret, struct err *e);
 
 /* Start moving `bytes` (>= 0) along `path`, `copies` calls' worth of overhead; `tag` comes back at the
- * end. Link ids may not repeat. The flow becomes active after latency + copies*overhead; while it
- * waits it takes no bandwidth. `now` never decreases over all calls. Path at most FABRIC_MAX_PATH. */
+ * end. Link ids may not repeat. The flow becomes active after latency + copies*overhead, both summed
+ * over the path; while it waits it takes no bandwidth. `now` never decreases over all calls. Path at
+ * most FABRIC_MAX_PATH. FLOW_NONE when the path or the bytes are not as said, or memory is out. */
 #define FABRIC_MAX_PATH 8
 flow_id fabric_start(struct fabric *f, sim_ns now, const link_id *path, uint32_t n_path, double bytes,
                      uint32_t copies, uint64_t tag);
@@ -42,7 +43,7 @@ sim_ns fabric_next(const struct fabric *f);
  * Order: by end time, then by start order. An end is rounded up to the next nanosecond. */
 bool fabric_poll(struct fabric *f, sim_ns now, uint64_t *ret_tag);
 
-/* Bytes that have passed a link, and the time during which it had an active flow. */
+/* Bytes that have passed a link by the last `now`, and the time during which it had an active flow. */
 double fabric_link_bytes(const struct fabric *f, link_id l);
 sim_ns fabric_link_busy_ns(const struct fabric *f, link_id l);
 uint32_t fabric_links(const struct fabric *f);
@@ -57,7 +58,7 @@ struct pcie_config {
 };
 /* Bytes/s of payload in one direction for DMA writes (posted, device to host) and reads (completions,
  * host to device): lane rate * lanes * encoding * payload/(payload + header + framing) * DLLP share.
- * 0 when the configuration is impossible. */
+ * 0 when the configuration is impossible (generation, width, sizes that are no power of two). */
 double pcie_write_bytes_per_s(const struct pcie_config *c);
 double pcie_read_bytes_per_s(const struct pcie_config *c);
 
