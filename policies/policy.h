@@ -38,6 +38,12 @@ struct policy_env {
     /* True output length; NULL unless `oracle` was set by init (filled in after it). */
     uint32_t (*truth_output)(const void *engine, req_id r);
     const void *engine;
+    /* For the wrappers; NULL = not wanted. One line of JSON, without the newline, per decision. */
+    void (*log)(void *ctx, const char *line);
+    void *log_ctx;
+    /* A broken rule, as a sentence. Nonzero = the run is ending, report no more. */
+    int (*violation)(void *ctx, const char *text);
+    void *violation_ctx;
 };
 
 struct policy_ops {
@@ -65,8 +71,8 @@ struct policy_ops {
     void (*admit)(void *st, const struct sched_view *v, req_id r, uint32_t cached_tok);
     /* Prefill is through and a token is out; the request decodes from here on (unless it is done). */
     void (*first_token)(void *st, const struct sched_view *v, req_id r);
-    /* `k` decode iterations were done: each request in state REQ_DECODING got one token in each of
-     * them. req_generated() still gives the numbers from before. One call for k must equal k calls for
+    /* `k` decode iterations were done: each request after first_token that is not paused got one token
+     * in each of them. req_generated() still gives the numbers from before. One call for k must equal k calls for
      * 1, exactly: keep counters as integers. */
     void (*decode)(void *st, const struct sched_view *v, uint64_t k);
     /* At least one request ends in the step that was just charged; called once, before finish(). */
@@ -74,11 +80,16 @@ struct policy_ops {
     void (*finish)(void *st, const struct sched_view *v, req_id r);
     /* `r` lost its place and waits again. Default place: before all that never ran. */
     void (*preempt)(void *st, const struct sched_view *v, req_id r);
+    /* `r` gets no tokens until resume(): it was swapped out, or it sits out the coming decode steps for
+     * lack of memory or budget. It keeps its place among the running. */
+    void (*pause)(void *st, const struct sched_view *v, req_id r);
+    void (*resume)(void *st, const struct sched_view *v, req_id r);
     /* A waiting request leaves without ever running (it can never fit, or it was cancelled). */
     void (*drop)(void *st, const struct sched_view *v, req_id r);
     /* Whom to push out of the running; NULL = the batcher's own rule (the last admitted). */
     req_id (*victim)(void *st, const struct sched_view *v);
-    /* How many further decode iterations next() stays the same if nothing else happens; >= 1.
+    /* After how many further decode iterations next() has to be asked again if nothing else happens:
+     * it answers the same after 0 .. horizon - 1 of them; >= 1.
      * NULL = 1: asked at every iteration while somebody waits, which is slow, never wrong.
      * UINT64_MAX = for ever. */
     uint64_t (*horizon)(void *st, const struct sched_view *v);

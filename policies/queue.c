@@ -125,7 +125,7 @@ static void heap_down(struct req_heap *h, uint32_t i, struct req_heap_item item)
 bool req_heap_reach(struct req_heap *h, req_id r)
 {
     void *items = h->items, *pos = h->pos;
-    bool ok = table_reach(&items, &h->cap, sizeof *h->items, h->n) &&
+    bool ok = table_reach(&items, &h->cap, sizeof *h->items, r) &&
               table_reach(&pos, &h->pos_cap, sizeof *h->pos, r);
     h->items = items;
     h->pos = pos;

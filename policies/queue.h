@@ -50,10 +50,10 @@ struct req_heap {
     uint32_t pos_cap;
 };
 
-/* Make room for slot `r` and one more item. */
+/* Make room for slot `r`: from then on it can always be pushed, even when all others are in. */
 bool req_heap_reach(struct req_heap *h, req_id r);
 void req_heap_release(struct req_heap *h);
-/* req_heap_reach must have succeeded since the last push of an absent slot. */
+/* `item.r` must be absent, and req_heap_reach must have succeeded for it at some time. */
 void req_heap_push(struct req_heap *h, struct req_heap_item item);
 void req_heap_remove(struct req_heap *h, req_id r); /* nothing happens if `r` is absent */
 static inline bool req_heap_has(const struct req_heap *h, req_id r)

@@ -3,15 +3,9 @@
  * First come, first served: one queue, and nobody overtakes a head that does not fit. A preempted
  * request goes back to the head (vLLM V1, Scheduler._preempt_request), so that of several pushed out
  * in one step, last admitted first, the oldest ends up in front. */
-#include "policies/policy.h"
-#include "policies/queue.h"
+#include "policies/schedule/fcfs.h"
 
-struct fcfs {
-    struct req_links links;
-    struct req_fifo queue;
-};
-
-static int fcfs_init(void *st, struct policy_env *env, struct err *e)
+int fcfs_init(void *st, struct policy_env *env, struct err *e)
 {
     (void)env, (void)e;
     struct fcfs *f = st;
@@ -19,12 +13,12 @@ static int fcfs_init(void *st, struct policy_env *env, struct err *e)
     return 0;
 }
 
-static void fcfs_release(void *st)
+void fcfs_release(void *st)
 {
     req_links_release(&((struct fcfs *)st)->links);
 }
 
-static const char *fcfs_arrive(void *st, const struct sched_view *v, req_id r)
+const char *fcfs_arrive(void *st, const struct sched_view *v, req_id r)
 {
     (void)v;
     struct fcfs *f = st;
@@ -35,40 +29,40 @@ static const char *fcfs_arrive(void *st, const struct sched_view *v, req_id r)
     return NULL;
 }
 
-static req_id fcfs_next(void *st, const struct sched_view *v)
+req_id fcfs_next(void *st, const struct sched_view *v)
 {
     (void)v;
     return ((struct fcfs *)st)->queue.head;
 }
 
-static void fcfs_admit(void *st, const struct sched_view *v, req_id r, uint32_t cached_tok)
+void fcfs_admit(void *st, const struct sched_view *v, req_id r, uint32_t cached_tok)
 {
     (void)v, (void)cached_tok;
     struct fcfs *f = st;
     req_fifo_remove(&f->queue, &f->links, r);
 }
 
-static void fcfs_preempt(void *st, const struct sched_view *v, req_id r)
+void fcfs_preempt(void *st, const struct sched_view *v, req_id r)
 {
     (void)v;
     struct fcfs *f = st;
     req_fifo_push_front(&f->queue, &f->links, r);
 }
 
-static void fcfs_drop(void *st, const struct sched_view *v, req_id r)
+void fcfs_drop(void *st, const struct sched_view *v, req_id r)
 {
     (void)v;
     struct fcfs *f = st;
     req_fifo_remove(&f->queue, &f->links, r);
 }
 
-static uint64_t fcfs_horizon(void *st, const struct sched_view *v)
+uint64_t fcfs_horizon(void *st, const struct sched_view *v)
 {
     (void)st, (void)v;
     return UINT64_MAX;
 }
 
-static uint32_t fcfs_waiting(const void *st)
+uint32_t fcfs_waiting(const void *st)
 {
     return ((const struct fcfs *)st)->queue.count;
 }
