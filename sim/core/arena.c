@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Bump allocation in blocks that double from 4 KiB to 1 MiB, so that a small arena stays small and a
- * large one asks the system seldom. A request above a quarter of the next block gets a block of its
- * own behind the head, whose rest stays in use. */
+ * Bump allocation in blocks that double from 4 KiB to 1 MiB, so that a small arena stays small and
+ * a large one asks the system seldom. A request above a quarter of the next block gets a block of
+ * its own behind the head, whose rest stays in use. */
 #include "sim/core/arena.h"
 
 #include <stdarg.h>

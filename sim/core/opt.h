@@ -30,7 +30,8 @@ struct opt_choice {
 
 /* `unit` names the unit of the stored number: "s", "ms", "us", "ns", "byte", "GB", "tok", "1" ...
  * A value may carry another unit of the same kind ("500ms" for "s", "16Ki", "35%" for a share) and is
- * converted; a wrong one is an error. min > max means no range check. */
+ * converted; a wrong one is an error. min > max means no range check; infinite ends are open. A list
+ * checks each of its numbers. */
 struct opt_row {
     const char *name; /* NULL ends a table */
     enum opt_type type;
@@ -47,7 +48,8 @@ struct opt_row {
 /* Fill `obj` with every row's default. A default that does not parse is SIM_E_CHECK. */
 int opt_defaults(const struct opt_row *rows, void *obj, struct arena *a, struct err *e);
 
-/* Parse `text` into the row's field. Errors name the row, the value, the range or the choices. */
+/* Parse `text` into the row's field. Errors name the row, the value, the range or the choices, and
+ * leave the field as it was. */
 int opt_set(const struct opt_row *row, void *obj, const char *text, struct arena *a, struct err *e);
 
 /* Row by name, or NULL. */
@@ -58,7 +60,8 @@ const struct opt_row *opt_find(const struct opt_row *rows, const char *name);
 int opt_set_by_name(const struct opt_row *rows, void *obj, const char *where, const char *name,
                     const char *text, struct arena *a, struct err *e);
 
-/* The field's present value as text that opt_set accepts again (shortest that round-trips). */
+/* The field's present value as text that opt_set accepts again (shortest that round-trips); a NULL
+ * string is "", which opt_set turns back into NULL where the default is NULL. */
 const char *opt_text(const struct opt_row *row, const void *obj, struct arena *a);
 
 /* Plug-in spec: "vtc{weights=1;2, lift=off}" -> name "vtc" and options. Braces may nest, so that

@@ -30,8 +30,8 @@ struct rng_stream rng_stream(uint64_t seed, uint32_t replication, const char *na
 
 static philox4x32_ctr_t block(struct rng_stream s, uint64_t entity, uint64_t draw)
 {
-    philox4x32_ctr_t c = {{(uint32_t)entity, (uint32_t)(entity >> 32), (uint32_t)draw,
-                           (uint32_t)(draw >> 32)}};
+    philox4x32_ctr_t c = {
+        {(uint32_t)entity, (uint32_t)(entity >> 32), (uint32_t)draw, (uint32_t)(draw >> 32)}};
     philox4x32_key_t k = {{s.key[0], s.key[1]}};
 
     return philox4x32(c, k);

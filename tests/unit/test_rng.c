@@ -45,9 +45,9 @@ static void test_known_answers(void **state)
 static void test_streams_differ(void **state)
 {
     struct rng_stream base = rng_stream(1, 0, "output"), again = rng_stream(1, 0, "output");
-    struct rng_stream other[] = {rng_stream(2, 0, "output"), rng_stream(1, 1, "output"),
+    struct rng_stream other[] = {rng_stream(2, 0, "output"),   rng_stream(1, 1, "output"),
                                  rng_stream(1, 0, "arrivals"), rng_stream(1ull << 32, 0, "output"),
-                                 rng_stream(0, 1, "output"), rng_stream(1, 0, "")};
+                                 rng_stream(0, 1, "output"),   rng_stream(1, 0, "")};
 
     (void)state;
     assert_memory_equal(&base, &again, sizeof base);
