@@ -89,7 +89,8 @@ int config_check(const struct run_config *c, struct err *e);
 /* The fully resolved configuration as one JSON object (keys in table order): what a database stores,
  * what `config expand` prints and what can be fed back. */
 char *config_to_json(const struct run_config *c, bool pretty, struct arena *ar);
-/* XXH3-64 over config_to_json without seed and replication, as 16 hex digits. */
+/* XXH3-64 over config_to_json without seed and replication, and without skip, check and label, which
+ * cannot change a result; as 16 hex digits. */
 const char *config_hash(const struct run_config *c, struct arena *ar);
 
 /* ---- progress: one line on stderr, only on a terminal, at most 5 Hz, with ETA ---- */

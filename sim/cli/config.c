@@ -11,9 +11,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "models/cost.h"
-#include "policies/batcher.h"
-#include "policies/policy.h"
+#include "sim/cli/catalog.h"
 #include "sim/core/json.h"
 
 #define ENV_PREFIX   "STEELYARD_"
@@ -320,52 +318,6 @@ static int read_flags(struct resolver *r, const struct config_args *a, struct er
 
 /* ---- plug-ins ---- */
 
-struct plugin {
-    const struct opt_row *options;
-    size_t state_size;
-};
-
-static bool find_policy(const char *name, struct plugin *ret)
-{
-    const struct policy_ops *p = policy_find(name);
-    *ret = p ? (struct plugin){p->options, p->state_size} : (struct plugin){0};
-    return p != NULL;
-}
-
-static bool find_batcher(const char *name, struct plugin *ret)
-{
-    const struct batcher_ops *b = batcher_find(name);
-    *ret = b ? (struct plugin){b->options, b->state_size} : (struct plugin){0};
-    return b != NULL;
-}
-
-static bool find_cost(const char *name, struct plugin *ret)
-{
-    const struct cost_ops *c = cost_find(name);
-    *ret = c ? (struct plugin){c->options, c->state_size} : (struct plugin){0};
-    return c != NULL;
-}
-
-#define MAX_NAMES 128
-static size_t plugin_names(const char *kind, const char **names)
-{
-    size_t n = 0;
-    if (strcmp(kind, "policy") == 0) {
-        for (; policies[n] && n < MAX_NAMES; n++) {
-            names[n] = policies[n]->name;
-        }
-    } else if (strcmp(kind, "batcher") == 0) {
-        for (; batchers[n] && n < MAX_NAMES; n++) {
-            names[n] = batchers[n]->name;
-        }
-    } else {
-        for (; cost_models[n] && n < MAX_NAMES; n++) {
-            names[n] = cost_models[n]->name;
-        }
-    }
-    return n;
-}
-
 /* Look behind wrappers such as check(...) around a policy. */
 static int unwrap(const char **spec, struct arena *ar, struct err *e)
 {
@@ -381,12 +333,9 @@ static int unwrap(const char **spec, struct arena *ar, struct err *e)
     return 0;
 }
 
-static int check_plugin(const char *kind, const char *spec, const char *list,
-                        bool (*find)(const char *, struct plugin *), struct arena *ar, struct err *e)
+static int check_plugin(enum catalog_kind kind, const char *spec, struct arena *ar, struct err *e)
 {
-    struct plugin found;
-    const char *names[MAX_NAMES];
-    int rc = strcmp(kind, "policy") == 0 ? unwrap(&spec, ar, e) : 0;
+    int rc = kind == CATALOG_POLICY ? unwrap(&spec, ar, e) : 0;
     if (rc < 0) {
         return rc;
     }
@@ -397,35 +346,35 @@ static int check_plugin(const char *kind, const char *spec, const char *list,
     if (strchr(name, '/')) {
         return 0; /* a shared object or a file: looked at by whoever loads it */
     }
-    if (!find(name, &found)) {
-        const char *hint = arena_printf(ar, " (steelyard list %s)", list);
-        return cli_not_known(kind, name, names, plugin_names(kind, names), hint, SIM_E_CONFIG, e);
+    const struct catalog_item *found = catalog_find(kind, name, NULL, ar);
+    if (!found) {
+        size_t n = 0;
+        const char **names = catalog_names(kind, NULL, &n, ar);
+        const char *hint = arena_printf(ar, " (steelyard list %s)", catalog_plural(kind));
+        return cli_not_known(catalog_singular(kind), name, names, n, hint, SIM_E_CONFIG, e);
     }
-    void *scratch = arena_alloc(ar, found.state_size);
+    void *scratch = arena_alloc(ar, found->state_size);
     if (!scratch) {
         return no_memory(e);
     }
-    rc = opt_spec_apply(spec, found.options, scratch, ar, e);
-    return rc < 0 ? err_wrap(e, "%s '%s': ", kind, name) : 0;
+    rc = opt_spec_apply(spec, found->options, scratch, ar, e);
+    return rc < 0 ? err_wrap(e, "%s '%s': ", catalog_singular(kind), name) : 0;
 }
 
 static int check_plugins(struct resolver *r, struct err *e)
 {
     const struct {
-        const char *kind, *list, *spec;
-        bool (*find)(const char *, struct plugin *);
+        enum catalog_kind kind;
+        const char *spec;
     } all[] = {
-        {"policy", "policies", r->config->policy, find_policy},
-        {"batcher", "batchers", r->config->batcher, find_batcher},
-        {"cost", "costs", r->config->cost, find_cost},
+        {CATALOG_POLICY, r->config->policy},
+        {CATALOG_BATCHER, r->config->batcher},
+        {CATALOG_COST, r->config->cost},
     };
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
-        if (!all[i].spec) {
-            continue;
-        }
-        if (check_plugin(all[i].kind, all[i].spec, all[i].list, all[i].find, r->ar, e) < 0) {
-            const char *origin = r->origin[opt_find(run_options, all[i].kind) - run_options];
-            return err_wrap(e, "%s: ", origin);
+        if (all[i].spec && check_plugin(all[i].kind, all[i].spec, r->ar, e) < 0) {
+            const char *key = catalog_singular(all[i].kind);
+            return err_wrap(e, "%s: ", r->origin[opt_find(run_options, key) - run_options]);
         }
     }
     return 0;
@@ -512,7 +461,7 @@ char *config_to_json(const struct run_config *c, bool pretty, struct arena *ar)
 
 const char *config_hash(const struct run_config *c, struct arena *ar)
 {
-    static const char *const leave_out[] = {"seed", "replication", NULL};
+    static const char *const leave_out[] = {"seed", "replication", "skip", "check", "label", NULL};
     const char *text = to_json(c, false, leave_out, ar);
     return text ? arena_printf(ar, "%016llx", (unsigned long long)XXH3_64bits(text, strlen(text)))
                 : NULL;

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sim/cli/catalog.h"
+
+#include <string.h>
+
+#include "models/cost.h"
+#include "models/gpu.h"
+#include "models/llm.h"
+#include "policies/batcher.h"
+#include "policies/policy.h"
+#include "sim/cli/cli.h"
+#include "sim/observe/metrics_glossary.h"
+#include "traces/trace.h"
+
+#define MAX_ITEMS 512
+
+const char *catalog_singular(enum catalog_kind k)
+{
+    static const char *const names[] = {
+#define CATALOG_NAME(constant, singular, plural) [constant] = singular,
+        CATALOG_MAP(CATALOG_NAME)
+#undef CATALOG_NAME
+    };
+    return names[k];
+}
+
+const char *catalog_plural(enum catalog_kind k)
+{
+    static const char *const names[] = {
+#define CATALOG_NAME(constant, singular, plural) [constant] = plural,
+        CATALOG_MAP(CATALOG_NAME)
+#undef CATALOG_NAME
+    };
+    return names[k];
+}
+
+static const char *about_llm(const char *name, const char *data_dir, struct arena *ar)
+{
+    struct llm_shape m;
+    struct err e = {0};
+    if (llm_load(&m, name, data_dir, NULL, NULL, ar, &e) < 0) {
+        return arena_strdup(ar, e.msg);
+    }
+    const char *experts =
+        m.experts ? arena_printf(ar, ", %u of %u experts", m.experts_per_tok, m.experts) : "";
+    return arena_printf(ar, "%.1f B parameters, %u layers, hidden %u, %s, %.0f KiB of KV per token%s",
+                        1e-9 * llm_params(&m), m.layers, m.hidden, dtype_name(m.weight_dtype),
+                        llm_kv_bytes_per_tok(&m) / 1024, experts);
+}
+
+static const char *about_gpu(const char *name, const char *data_dir, struct arena *ar)
+{
+    struct gpu_profile g;
+    struct err e = {0};
+    if (gpu_load(&g, name, data_dir, ar, &e) < 0) {
+        return arena_strdup(ar, e.msg);
+    }
+    return arena_printf(ar, "%s: %.1f GiB, %.2f TB/s, %.0f TFLOPS dense fp16, PCIe %u x%u",
+                        g.full_name, g.mem_bytes / (double)(1u << 30), 1e-12 * g.hbm_bytes_per_s,
+                        1e-12 * g.flops_fp16, g.pcie_gen, g.pcie_lanes);
+}
+
+static size_t add_bundled(struct catalog_item *items, const char *data_dir, const char *sub,
+                          const char *(*about)(const char *, const char *, struct arena *),
+                          struct arena *ar)
+{
+    const char **names = cli_bundled(data_dir, sub, ar);
+    size_t n = 0;
+    for (; names && names[n] && n < MAX_ITEMS; n++) {
+        items[n] = (struct catalog_item){.name = names[n], .summary = about(names[n], data_dir, ar)};
+    }
+    return n;
+}
+
+static size_t add_policies(struct catalog_item *items)
+{
+    size_t n = 0;
+    for (; policies[n] && n < MAX_ITEMS; n++) {
+        const struct policy_ops *p = policies[n];
+        items[n] = (struct catalog_item){p->name, p->summary, p->source, NULL, p->options,
+                                         p->state_size, NULL};
+    }
+    return n;
+}
+
+static size_t add_batchers(struct catalog_item *items)
+{
+    size_t n = 0;
+    for (; batchers[n] && n < MAX_ITEMS; n++) {
+        const struct batcher_ops *b = batchers[n];
+        items[n] = (struct catalog_item){b->name, b->summary, b->source, NULL, b->options,
+                                         b->state_size, NULL};
+    }
+    return n;
+}
+
+static size_t add_costs(struct catalog_item *items)
+{
+    size_t n = 0;
+    for (; cost_models[n] && n < MAX_ITEMS; n++) {
+        const struct cost_ops *c = cost_models[n];
+        items[n] = (struct catalog_item){c->name, c->summary, c->source, NULL, c->options,
+                                         c->state_size, NULL};
+    }
+    return n;
+}
+
+static size_t add_traces(struct catalog_item *items)
+{
+    size_t n = 0;
+    for (; trace_formats[n] && n < MAX_ITEMS; n++) {
+        const struct trace_ops *t = trace_formats[n];
+        items[n] = (struct catalog_item){t->name, t->summary, t->source, NULL, t->options,
+                                         t->state_size, NULL};
+    }
+    return n;
+}
+
+static size_t add_metrics(struct catalog_item *items)
+{
+    size_t n = 0;
+    for (; metric_glossary[n].name && n < MAX_ITEMS; n++) {
+        const struct metric_def *d = &metric_glossary[n];
+        items[n] = (struct catalog_item){
+            .name = d->name, .summary = d->definition, .source = d->source, .unit = d->unit};
+    }
+    return n;
+}
+
+static size_t add_options(struct catalog_item *items)
+{
+    size_t n = 0;
+    for (; run_options[n].name && n < MAX_ITEMS; n++) {
+        const struct opt_row *row = &run_options[n];
+        items[n] = (struct catalog_item){
+            .name = row->name, .summary = row->help, .unit = row->unit, .row = row};
+    }
+    return n;
+}
+
+const struct catalog_item *catalog_items(enum catalog_kind k, const char *data_dir, size_t *ret_n,
+                                         struct arena *ar)
+{
+    struct catalog_item *items = arena_calloc(ar, MAX_ITEMS, sizeof(*items));
+    *ret_n = 0;
+    if (!items) {
+        return NULL;
+    }
+    switch (k) {
+    case CATALOG_POLICY:
+        *ret_n = add_policies(items);
+        break;
+    case CATALOG_BATCHER:
+        *ret_n = add_batchers(items);
+        break;
+    case CATALOG_MODEL:
+        *ret_n = add_bundled(items, data_dir, "llms", about_llm, ar);
+        break;
+    case CATALOG_GPU:
+        *ret_n = add_bundled(items, data_dir, "gpus", about_gpu, ar);
+        break;
+    case CATALOG_COST:
+        *ret_n = add_costs(items);
+        break;
+    case CATALOG_TRACE:
+        *ret_n = add_traces(items);
+        break;
+    case CATALOG_METRIC:
+        *ret_n = add_metrics(items);
+        break;
+    case CATALOG_OPTION:
+        *ret_n = add_options(items);
+        break;
+    case CATALOG_KINDS:
+        break;
+    }
+    return items;
+}
+
+const struct catalog_item *catalog_find(enum catalog_kind k, const char *name, const char *data_dir,
+                                        struct arena *ar)
+{
+    size_t n = 0;
+    const struct catalog_item *items = catalog_items(k, data_dir, &n, ar);
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(items[i].name, name) == 0) {
+            return &items[i];
+        }
+    }
+    return NULL;
+}
+
+const char **catalog_names(enum catalog_kind k, const char *data_dir, size_t *ret_n,
+                           struct arena *ar)
+{
+    size_t n = 0;
+    const struct catalog_item *items = catalog_items(k, data_dir, &n, ar);
+    const char **names = arena_calloc(ar, n + 1, sizeof(*names));
+    for (size_t i = 0; names && i < n; i++) {
+        names[i] = items[i].name;
+    }
+    *ret_n = names ? n : 0;
+    return names;
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sim/observe/metrics_glossary.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define VLLM "vllm bench serve (vLLM 0.19, vllm/benchmarks/serve.py)"
+#define VTC  "VTC (Sheng et al., OSDI'24), section 5.1 and its artifact's plot scripts"
+#define OWN  "Steelyard"
+
+/* Seven statistics of one latency. `what` opens the definition, as in "mean of the time ...". */
+#define LATENCY(key, short_name, group, what, source)                                              \
+    {"mean_" key "_ms", "ms", group, "Mean " short_name " (ms)", "Mean of " what, source},         \
+    {"median_" key "_ms", "ms", group, "Median " short_name " (ms)", "Median of " what, source},   \
+    {"std_" key "_ms", "ms", group, "Std " short_name " (ms)",                                     \
+     "Population standard deviation of " what, source},                                            \
+    {"p50_" key "_ms", "ms", group, "P50 " short_name " (ms)",                                     \
+     "50th percentile (linear interpolation) of " what, source},                                   \
+    {"p90_" key "_ms", "ms", group, "P90 " short_name " (ms)",                                     \
+     "90th percentile (linear interpolation) of " what, source},                                   \
+    {"p95_" key "_ms", "ms", group, "P95 " short_name " (ms)",                                     \
+     "95th percentile (linear interpolation) of " what, source},                                   \
+    {"p99_" key "_ms", "ms", group, "P99 " short_name " (ms)",                                     \
+     "99th percentile (linear interpolation) of " what, source}
+
+#define G_MAIN  "Serving Benchmark Result"
+#define G_TTFT  "Time to First Token"
+#define G_TPOT  "Time per Output Token (excl. 1st token)"
+#define G_ITL   "Inter-token Latency"
+#define G_E2EL  "End-to-end Latency"
+#define G_QUEUE "Queueing"
+#define G_FAIR  "Fairness among clients"
+#define G_ENG   "Engine"
+
+const struct metric_def metric_glossary[] = {
+    {"completed", "1", G_MAIN, "Successful requests",
+     "Requests that got their last token and arrived after the warm-up.", VLLM},
+    {"failed", "1", G_MAIN, "Failed requests",
+     "Requests that did not complete: rejected plus refused plus those unfinished at the end.", VLLM},
+    {"rejected", "1", G_MAIN, "Rejected requests",
+     "Requests that the policy turned away when they arrived (a rate limit, for example).", OWN},
+    {"refused", "1", G_MAIN, "Refused requests",
+     "Requests that can never run on this machine, such as a prompt larger than the KV pool.", OWN},
+    {"max_concurrent_requests", "1", G_MAIN, "Peak concurrent requests",
+     "Largest number of requests that were in the system (waiting or running) at one time.", VLLM},
+    {"duration", "s", G_MAIN, "Benchmark duration (s)",
+     "Simulated time from the start of the trace until the last answer is complete.", VLLM},
+    {"total_input_tokens", "tok", G_MAIN, "Total input tokens",
+     "Prompt tokens of the completed requests.", VLLM},
+    {"total_output_tokens", "tok", G_MAIN, "Total generated tokens",
+     "Output tokens of the completed requests.", VLLM},
+    {"request_throughput", "1/s", G_MAIN, "Request throughput (req/s)",
+     "Completed requests divided by the duration.", VLLM},
+    {"request_goodput", "1/s", G_MAIN, "Request goodput (req/s)",
+     "Completed requests that met every goal set for them (slo.ttft, slo.tpot, slo.e2e, or the "
+     "trace's own), divided by the duration. Not defined when no goal is set.", VLLM},
+    {"output_throughput", "tok/s", G_MAIN, "Output token throughput (tok/s)",
+     "Output tokens of the completed requests divided by the duration.", VLLM},
+    {"total_token_throughput", "tok/s", G_MAIN, "Total token throughput (tok/s)",
+     "Input and output tokens of the completed requests divided by the duration.", VLLM},
+    {"offered_load", "1", G_MAIN, "Offered load (share of capacity)",
+     "Work that arrives per second as a share of what the machine can do per second: near or above "
+     "1 the queue grows without end, and latencies say more about the length of the trace than "
+     "about the policy.", OWN},
+
+    LATENCY("ttft", "TTFT", G_TTFT,
+            "the time from a request's arrival to its first output token at the client.", VLLM),
+    LATENCY("tpot", "TPOT", G_TPOT,
+            "(end-to-end latency - TTFT) / (output tokens - 1), one value per completed request with "
+            "more than one output token.", VLLM),
+    LATENCY("itl", "ITL", G_ITL,
+            "the gaps between successive output tokens, those of all requests pooled.", VLLM),
+    LATENCY("e2el", "E2EL", G_E2EL,
+            "the time from a request's arrival to its last output token at the client.", VLLM),
+    LATENCY("queue", "queueing time", G_QUEUE,
+            "the time from a request's arrival until the engine first admits it.", OWN),
+    {"longest_wait_ms", "ms", G_QUEUE, "Longest wait (ms)",
+     "Longest time that any request, completed or not, waited before it was first admitted: "
+     "starvation shows here before it shows in a percentile.", OWN},
+
+    {"max_service_diff", "1", G_FAIR, "Max service difference",
+     "Largest over the ticks of a per-tick service difference. At a tick, y_j is the service of "
+     "client j per second in the window (wp*prompt + wq*output tokens, a request's service spread "
+     "evenly from its first token to its end), d_j its demand per second (the same weights over "
+     "the requests that arrive in the window), Y = max y_j; the difference is the sum over clients "
+     "of min(Y - y_j, |d_j - y_j|).", VTC ", Table 2"},
+    {"mean_service_diff", "1", G_FAIR, "Mean service difference",
+     "Mean over the ticks of the per-tick service difference that max_service_diff defines.",
+     VTC ", Table 2"},
+    {"var_service_diff", "1", G_FAIR, "Var service difference",
+     "Population variance over the ticks of the per-tick service difference that max_service_diff "
+     "defines.", VTC ", Table 2"},
+    {"max_accumulated_diff", "1", G_FAIR, "Max accumulated difference",
+     "Largest over 19 evenly spaced ticks of (service that the best served client has had since "
+     "the start) - (service of the worst served one).", VTC ", section 5.2 figures"},
+    {"mean_accumulated_diff", "1", G_FAIR, "Mean accumulated difference",
+     "Mean over the same ticks of the difference that max_accumulated_diff defines.",
+     VTC ", section 5.2 figures"},
+    {"jain_index", "1", G_FAIR, "Jain index of service",
+     "(sum x)^2 / (n * sum x^2) over the clients' service divided by their weights: 1 when all got "
+     "the same, 1/n when one got all.",
+     "Jain, Chiu, Hawe: A quantitative measure of fairness, DEC-TR-301, 1984"},
+
+    {"gpu_utilization", "1", G_ENG, "GPU busy (share of time)",
+     "Share of the duration during which an engine step was under way.", OWN},
+    {"kv_utilization_mean", "1", G_ENG, "KV pool used, mean (share)",
+     "Share of the KV pool's blocks in use, averaged over time.", OWN},
+    {"kv_utilization_peak", "1", G_ENG, "KV pool used, peak (share)",
+     "Largest share of the KV pool's blocks in use at any time.", OWN},
+    {"mean_batch_size", "1", G_ENG, "Mean batch size",
+     "Sequences per engine step, averaged over the steps.", OWN},
+    {"iterations", "1", G_ENG, "Engine steps", "Engine steps (forward passes) simulated.", OWN},
+    {"preemptions", "1", G_ENG, "Preemptions",
+     "How often a running request was pushed out, by recomputation or by swapping.", OWN},
+    {"swaps_out", "1", G_ENG, "Swaps out", "Requests whose KV was copied to host memory.", OWN},
+    {"swaps_in", "1", G_ENG, "Swaps in", "Requests whose KV was copied back to the GPU.", OWN},
+    {"pcie_bytes_up", "byte", G_ENG, "PCIe bytes, GPU to host",
+     "Payload bytes that went from the GPU to the host.", OWN},
+    {"pcie_bytes_down", "byte", G_ENG, "PCIe bytes, host to GPU",
+     "Payload bytes that went from the host to the GPU.", OWN},
+    {"cache_hit_rate", "1", G_ENG, "Prefix cache hits (share of tokens)",
+     "Prompt tokens found in the prefix cache when a request was admitted, as a share of the prompt "
+     "tokens looked up.", OWN},
+    {NULL, NULL, NULL, NULL, NULL, NULL},
+};
+
+const struct metric_def *metric_def_find(const char *name)
+{
+    for (const struct metric_def *d = metric_glossary; d->name; d++) {
+        if (strcmp(d->name, name) == 0) {
+            return d;
+        }
+    }
+    return NULL;
+}
