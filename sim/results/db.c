@@ -10,6 +10,7 @@
 #include <xxhash.h>
 
 #include "sim/results/db.h"
+#include "sim/results/output.h"
 #include "sim/results/schema.h"
 
 struct results {
@@ -303,8 +304,6 @@ static char *join_lines(const char *const *lines)
 static void bind_run(sqlite3_stmt *s, int64_t id, const struct results_meta *m,
                      const struct run_result *res, const char *warnings)
 {
-    static const char *const verdicts[] = {
-        [RUN_STABLE] = "stable", [RUN_BACKLOGGED] = "backlogged", [RUN_OVERLOADED] = "overloaded"};
     sqlite3_bind_int64(s, 1, id);
     bind_text(s, 2, m->config_hash);
     sqlite3_bind_int64(s, 3, m->seed);
@@ -317,7 +316,7 @@ static void bind_run(sqlite3_stmt *s, int64_t id, const struct results_meta *m,
     sqlite3_bind_int64(s, 10, (int64_t)res->trace_requests);
     sqlite3_bind_int64(s, 11, (int64_t)res->iterations);
     sqlite3_bind_int64(s, 12, (int64_t)res->boundaries);
-    bind_text(s, 13, verdicts[res->verdict]);
+    bind_text(s, 13, verdict_name(res->verdict));
     bind_text(s, 14, res->verdict_text);
     sqlite3_bind_int(s, 15, res->policy_oracle);
     bind_text(s, 16, res->cost_provenance);
@@ -456,10 +455,6 @@ static int add_clients(struct results *r, int64_t id, const struct run_result *r
 
 static void bind_request(sqlite3_stmt *s, const struct request_row *q)
 {
-    static const char *const statuses[] = {[REQUEST_OK] = "ok",
-                                           [REQUEST_REJECTED] = "rejected",
-                                           [REQUEST_REFUSED] = "refused",
-                                           [REQUEST_UNFINISHED] = "unfinished"};
     sqlite3_bind_int64(s, 2, (int64_t)q->serial);
     sqlite3_bind_int64(s, 3, q->client);
     sqlite3_bind_int64(s, 4, q->prompt_tok);
@@ -470,7 +465,7 @@ static void bind_request(sqlite3_stmt *s, const struct request_row *q)
     bind_time(s, 9, q->admit_ns);
     bind_time(s, 10, q->first_token_ns);
     bind_time(s, 11, q->finish_ns);
-    bind_text(s, 12, statuses[q->status]);
+    bind_text(s, 12, status_name(q->status));
     bind_text(s, 13, q->reason);
     bind_real(s, 14, q->measured_ttft_s);
     bind_real(s, 15, q->measured_e2e_s);

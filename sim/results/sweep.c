@@ -45,11 +45,6 @@ static double now_s(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static bool stopping(const struct sweep *s)
-{
-    return s->closing || (s->ops->stop && *s->ops->stop);
-}
-
 /* ---- workers ---- */
 
 struct run_context {
@@ -64,7 +59,7 @@ static int on_progress(void *ctx, double share, sim_ns now, uint64_t requests)
     struct run_context *c = ctx;
     pthread_mutex_lock(&c->s->lock);
     c->slot->share = share > 0 ? share : 0;
-    bool stop = stopping(c->s);
+    bool stop = c->s->closing;
     pthread_mutex_unlock(&c->s->lock);
     return stop;
 }
@@ -87,10 +82,10 @@ static void run_job(struct sweep *s, struct slot *k, const struct run_config *co
 /* The next job's slot, or NULL when there is nothing more to begin. Lock held. */
 static struct slot *begin_job(struct sweep *s)
 {
-    while (!stopping(s) && s->next < s->n && s->next - s->written >= s->n_slots) {
+    while (!s->closing && s->next < s->n && s->next - s->written >= s->n_slots) {
         pthread_cond_wait(&s->room, &s->lock);
     }
-    if (stopping(s) || s->next >= s->n) {
+    if (s->closing || s->next >= s->n) {
         return NULL;
     }
     struct slot *k = &s->slots[s->next % s->n_slots];
@@ -137,7 +132,7 @@ static int hand_over(struct sweep *s, struct slot *k, struct err *e)
     s->written++;
     s->interrupted = s->interrupted || !whole;
     s->failed = s->failed || rc < 0;
-    s->closing = s->closing || rc < 0;
+    s->closing = s->closing || s->failed;
     pthread_cond_broadcast(&s->room);
     return rc;
 }
@@ -171,7 +166,16 @@ static void wait_change(struct sweep *s)
 
 static bool all_through(const struct sweep *s)
 {
-    return s->written == s->n || (stopping(s) && s->running == 0 && s->written == s->next);
+    return s->written == s->n || (s->closing && s->running == 0 && s->written == s->next);
+}
+
+/* Only this thread reads *stop (a signal handler may write it); the workers see `closing`. */
+static void look_at_stop(struct sweep *s)
+{
+    if (!s->closing && s->ops->stop && *s->ops->stop) {
+        s->closing = true;
+        pthread_cond_broadcast(&s->room);
+    }
 }
 
 static int collect(struct sweep *s, struct err *e)
@@ -180,9 +184,7 @@ static int collect(struct sweep *s, struct err *e)
     pthread_mutex_lock(&s->lock);
     while (!all_through(s)) {
         struct slot *k = &s->slots[s->written % s->n_slots];
-        if (stopping(s)) {
-            pthread_cond_broadcast(&s->room);
-        }
+        look_at_stop(s);
         if (s->written < s->next && k->state == SLOT_DONE) {
             int failed = hand_over(s, k, e);
             rc = rc < 0 ? rc : failed;
