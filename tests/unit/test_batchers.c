@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Batchers against a slow, plain engine (batch_mock.c). Expected numbers are worked out by hand from
+ * the engines' rules; those of the published vectors carry their number. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "batch_mock.h"
+
+extern const struct batcher_ops batcher_vllm_v1;
+
+static struct engine *setup(const struct batcher_ops *ops, const char *options, uint64_t kv_blk)
+{
+    return mock_new(ops, options, &(struct mock_setup){.kv_blk = kv_blk, .host_blk = kv_blk});
+}
+
+/* ---- vLLM V1 ---- */
+
+/* Vector 1: budget 2048, 10 decodes, a prompt of 5000: chunks 2038, 2038, 924. */
+static void v1_budget_split(void **state)
+{
+    (void)state;
+    const char *modes[] = {"max_num_batched_tokens=2048,async=off",
+                           "max_num_batched_tokens=2048,async=on"};
+    for (int a = 0; a < 2; a++) {
+        struct engine *m = setup(&batcher_vllm_v1, modes[a], 1000);
+        for (int i = 0; i < 10; i++) {
+            mock_add_plain(m, 20, 100);
+        }
+        assert_int_equal(mock_step(m)->n_chunks, 10);
+        req_id big = mock_add_plain(m, 5000, 3);
+        const uint32_t want[] = {2038, 2038, 924};
+        for (int k = 0; k < 3; k++) {
+            const struct mock_step *s = mock_step(m);
+            assert_int_equal(s->n_decoded, 10);
+            assert_int_equal(s->n_chunks, 1);
+            assert_int_equal(s->chunk[0].r, big);
+            assert_int_equal(s->chunk[0].tok, want[k]);
+        }
+        const struct mock_step *s = mock_step(m); /* its own first decode follows at once */
+        assert_int_equal(s->n_decoded, 11);
+        assert_int_equal(s->n_chunks, 0);
+        assert_true(s->horizon == UINT64_MAX);
+        /* The third chunk is step 4; with two steps in flight its result is seen at the end of step 5. */
+        assert_int_equal(mock_first_token_step(m, big), a ? 5 : 4);
+        mock_drain(m, 200);
+        mock_free(m);
+    }
+}
+
+/* Vector 3: two prompts share 320 tokens, 40 of their own: 360 + 40 in one step. */
+static void v1_same_step_sharing(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_vllm_v1, "max_num_batched_tokens=8192", 100);
+    struct mock_spec spec = {.prompt_tok = 360, .output_tok = 4, .prefix_id = 7, .prefix_tok = 320};
+    mock_add(m, spec);
+    mock_add(m, spec);
+    const struct mock_step *s = mock_step(m);
+    assert_int_equal(s->n_chunks, 2);
+    assert_int_equal(s->chunk[0].tok, 360);
+    assert_int_equal(s->chunk[1].tok, 40);
+    mock_free(m);
+    m = setup(&batcher_vllm_v1, "max_num_batched_tokens=8192,prefix_caching=off", 100);
+    mock_add(m, spec);
+    mock_add(m, spec);
+    assert_int_equal(mock_step(m)->prefill_tok, 720);
+    mock_free(m);
+}
+
+/* Vector 2: full hits recompute the last token, and the last block when the prompt ends on a border. */
+static void v1_full_hit(void **state)
+{
+    (void)state;
+    const uint32_t prompt[] = {160, 161, 16}, computed[] = {16, 1, 16};
+    for (int i = 0; i < 3; i++) {
+        struct engine *m = setup(&batcher_vllm_v1, "async=off", 100);
+        struct mock_spec spec = {.prompt_tok = prompt[i], .output_tok = 1, .prefix_id = 7,
+                                 .prefix_tok = prompt[i]};
+        mock_add(m, spec);
+        assert_int_equal(mock_step(m)->prefill_tok, prompt[i]);
+        mock_add(m, spec);
+        assert_int_equal(mock_step(m)->prefill_tok, computed[i]);
+        mock_free(m);
+    }
+}
+
+/* Vector 4: 10 blocks, A and B of 64 tokens. Both take a fifth block with their first decode; sixteen
+ * tokens later A needs a sixth: B goes, and waits until A is through, while A eats B's old blocks. */
+static void v1_preempt_last(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_vllm_v1, "async=off,max_num_batched_tokens=2048", 10);
+    req_id a = mock_add_plain(m, 64, 60), b = mock_add_plain(m, 64, 40);
+    assert_int_equal(mock_step(m)->n_chunks, 2);
+    assert_int_equal(eng_kv_free(m), 2);
+    mock_decode_steps(m, 16);
+    assert_int_equal(eng_kv_free(m), 0);
+    const struct mock_step *s = mock_step(m);
+    assert_int_equal(s->n_preempted, 1);
+    assert_int_equal(s->preempted[0], b);
+    assert_int_equal(s->n_decoded, 1);
+    assert_int_equal(s->decoded[0], a);
+    assert_int_equal(s->n_admitted, 0);
+    assert_int_equal(s->horizon, 1);
+    assert_int_equal(eng_kv_free(m), 4);
+    assert_int_equal(eng_context(m, b), 81);
+    assert_int_equal(eng_hit(m, b), 64);
+    assert_int_equal(eng_kv_need(m, b, 81), 6); /* 4 revived + 2 new */
+    s = mock_step(m); /* in 0.19 B waits */
+    assert_int_equal(s->n_admitted, 0);
+    assert_true(s->horizon == UINT64_MAX);
+    mock_decode_steps(m, 14);
+    assert_int_equal(eng_hit(m, b), 64); /* A's seventh block comes with its next token */
+    mock_decode_steps(m, 1);
+    assert_int_equal(eng_hit(m, b), 48);
+    while (!mock_is_done(m, a)) {
+        assert_int_equal(mock_step(m)->n_admitted, 0);
+    }
+    s = mock_step(m);
+    assert_int_equal(s->n_admitted, 1);
+    mock_drain(m, 100);
+    assert_int_equal(mock_tokens_out(m, b), 40);
+    mock_free(m);
+}
+
+/* A step that pushes somebody out admits nobody, even if the queue's head would fit. */
+static void v1_no_admission_with_preemption(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_vllm_v1, "async=off,version=0.18,prefix_caching=off", 10);
+    mock_add_plain(m, 64, 60);
+    mock_add_plain(m, 64, 40);
+    mock_step(m);
+    mock_decode_steps(m, 16);
+    mock_set_victim(m, REQ_NONE);
+    mock_add_plain(m, 16, 4);
+    const struct mock_step *s = mock_step(m);
+    assert_int_equal(s->n_preempted, 1);
+    assert_int_equal(s->n_admitted, 0);
+    mock_drain(m, 200);
+    mock_free(m);
+}
+
+/* Vector 5: 100 blocks free, prompt of 200 blocks, budget of 64: 0.18 lets it in, 0.19 does not. */
+static void v1_gate(void **state)
+{
+    (void)state;
+    const char *version[] = {"version=0.18,max_num_batched_tokens=1024,async=off",
+                             "version=0.19,max_num_batched_tokens=1024,async=off",
+                             "version=0.19,full_isl=off,max_num_batched_tokens=1024,async=off",
+                             "version=0.13,full_isl=on,max_num_batched_tokens=1024"};
+    const uint32_t admitted[] = {1, 0, 1, 0};
+    for (int i = 0; i < 4; i++) {
+        struct engine *m = setup(&batcher_vllm_v1, version[i], 300);
+        mock_add_plain(m, 1000, 3000);
+        mock_step(m);
+        /* 1000 tokens hold 63 blocks; decode on until 200 are held */
+        while (eng_kv_free(m) > 100) {
+            mock_decode_steps(m, 1);
+        }
+        mock_add_plain(m, 3200, 10);
+        const struct mock_step *s = mock_step(m);
+        assert_int_equal(s->n_admitted, admitted[i]);
+        assert_int_equal(s->prefill_tok, admitted[i] ? 1023 : 0);
+        mock_free(m);
+    }
+}
+
+/* Version defaults that other parts read. */
+static void v1_traits(void **state)
+{
+    (void)state;
+    const double gib = 1024.0 * 1024 * 1024;
+    const struct {
+        const char *options, *gpu;
+        double mem;
+        uint32_t budget;
+        bool async;
+    } row[] = {
+        {"version=0.13", "NVIDIA H100 80GB", 79.2 * gib, 8192, false},
+        {"version=0.14", "NVIDIA H100 80GB", 79.2 * gib, 8192, true},
+        {"", "NVIDIA A100-SXM4-80GB", 79.2 * gib, 2048, true},
+        {"", "RTX 4090", 24.0 * gib, 2048, true},
+        {"", NULL, 0, 2048, true},
+        {"usage=offline", "H200", 139 * gib, 16384, true},
+        {"usage=offline,async=off", "L4", 22 * gib, 8192, false},
+        {"max_num_batched_tokens=512", "H200", 139 * gib, 512, true},
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct mock_setup s = {.kv_blk = 4, .gpu_mem_bytes = row[i].mem, .gpu_name = row[i].gpu};
+        struct engine *m = mock_new(&batcher_vllm_v1, row[i].options, &s);
+        const struct batcher_traits *t = mock_traits(m);
+        assert_int_equal(t->max_batched_tok, row[i].budget);
+        assert_int_equal(t->async_depth2, row[i].async);
+        assert_int_equal(t->block_tok, 16);
+        assert_true(t->prefix_cache && t->null_block);
+        mock_free(m);
+    }
+}
+
+/* With a threshold an old long prompt stays in front of younger decodes and takes the budget first;
+ * the last of the younger ones starve for that step. */
+static void v1_old_prefill_eats_budget(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_vllm_v1,
+        "async=off,max_num_batched_tokens=64,long_prefill_token_threshold=60", 1000);
+    req_id old = mock_add_plain(m, 1000, 5);
+    req_id d[6];
+    const struct mock_step *s = mock_step(m);
+    assert_int_equal(s->chunk[0].tok, 60);
+    for (int i = 0; i < 6; i++) {
+        d[i] = mock_add_plain(m, 1, 50);
+    }
+    s = mock_step(m); /* 60 + four prompts of one token */
+    assert_int_equal(s->n_chunks, 5);
+    assert_int_equal(s->prefill_tok, 64);
+    s = mock_step(m); /* 60 + four decodes; the other two prompts wait */
+    assert_int_equal(s->n_chunks, 1);
+    assert_int_equal(s->chunk[0].r, old);
+    assert_int_equal(s->n_decoded, 4);
+    assert_int_equal(s->n_admitted, 0);
+    assert_int_equal(s->decoded[3], d[3]);
+    mock_free(m);
+
+    m = setup(&batcher_vllm_v1,
+        "async=off,max_num_batched_tokens=64,long_prefill_token_threshold=40", 1000);
+    mock_add_plain(m, 1000, 5);
+    mock_step(m);
+    for (int i = 0; i < 24; i++) {
+        mock_add_plain(m, 1, 50);
+    }
+    assert_int_equal(mock_step(m)->n_chunks, 25); /* 40 + 24 */
+    mock_add_plain(m, 8, 50);
+    s = mock_step(m);
+    assert_int_equal(s->n_chunks, 1);
+    assert_int_equal(s->n_decoded, 24);
+    assert_int_equal(s->horizon, 1);
+    mock_drain(m, 200);
+    mock_free(m);
+}
+
+/* The order of the list when the budget really is short: max_num_seqs above the rest of the budget. */
+static void v1_walk_order(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_vllm_v1,
+        "async=off,max_num_batched_tokens=32,long_prefill_token_threshold=20", 1000);
+    mock_add_plain(m, 500, 5); /* A: 20 a step */
+    mock_step(m);
+    for (int i = 0; i < 12; i++) {
+        mock_add_plain(m, 1, 50);
+    }
+    mock_step(m);
+    req_id late = mock_add_plain(m, 300, 5);
+    const struct mock_step *s = mock_step(m); /* A 20 + 12 decodes: full */
+    assert_int_equal(s->n_decoded, 12);
+    assert_int_equal(s->prefill_tok, 20);
+    assert_int_equal(s->n_admitted, 0);
+    while (!eng_is_decoding(m, 0)) {
+        s = mock_step(m);
+    }
+    s = mock_step(m); /* 13 decodes leave 19 */
+    assert_int_equal(s->n_decoded, 13);
+    assert_int_equal(s->chunk[0].r, late);
+    assert_int_equal(s->chunk[0].tok, 19);
+    mock_free(m);
+}
+
+static void v1_whole_prompts(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_vllm_v1,
+        "async=off,max_num_batched_tokens=100,chunked_prefill=off", 1000);
+    mock_add_plain(m, 60, 3);
+    mock_add_plain(m, 60, 3);
+    mock_add_plain(m, 10, 3);
+    req_id never = mock_add_plain(m, 101, 3);
+    const struct mock_step *s = mock_step(m);
+    assert_int_equal(s->n_chunks, 1); /* the second blocks the third */
+    s = mock_step(m);
+    assert_int_equal(s->n_chunks, 2);
+    assert_int_equal(s->n_refused, 1);
+    assert_int_equal(s->refused[0], never);
+    mock_drain(m, 20);
+    mock_free(m);
+}
+
+static void v1_max_seqs_and_horizon(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_vllm_v1, "async=off,max_num_seqs=2", 1000);
+    mock_add_plain(m, 10, 5);
+    mock_add_plain(m, 10, 9);
+    req_id third = mock_add_plain(m, 10, 2);
+    assert_int_equal(mock_step(m)->n_chunks, 2);
+    for (int i = 0; i < 4; i++) {
+        const struct mock_step *s = mock_step(m);
+        assert_int_equal(s->n_decoded, 2);
+        assert_true(s->horizon == UINT64_MAX);
+    }
+    const struct mock_step *s = mock_step(m);
+    assert_int_equal(s->admitted[0], third);
+    assert_int_equal(s->n_decoded, 1);
+    mock_drain(m, 20);
+    mock_free(m);
+}
+
+/* A request that outgrows the pool ends with a reason; the others go on. */
+static void v1_too_big(void **state)
+{
+    (void)state;
+    const char *version[] = {"version=0.18", "version=0.19", "version=0.18,async=off"};
+    for (int i = 0; i < 3; i++) {
+        struct engine *m = setup(&batcher_vllm_v1, version[i], 10);
+        req_id big = mock_add_plain(m, 161, 5), grows = mock_add_plain(m, 100, 100);
+        req_id ok = mock_add_plain(m, 100, 61);
+        mock_drain(m, 400);
+        assert_int_equal(mock_tokens_out(m, big), 0);
+        assert_int_equal(mock_tokens_out(m, grows), 61);
+        assert_int_equal(mock_tokens_out(m, ok), 61);
+        mock_free(m);
+    }
+    struct engine *m = mock_new(&batcher_vllm_v1, "",
+                                &(struct mock_setup){.kv_blk = 100, .max_context_tok = 50});
+    mock_add_plain(m, 51, 5);
+    mock_add_plain(m, 50, 5);
+    const struct mock_step *s = mock_step(m);
+    assert_int_equal(s->n_refused, 1);
+    assert_string_equal(s->why, "the prompt is longer than max_model_len");
+    assert_int_equal(s->n_admitted, 1);
+    mock_free(m);
+}
+
+/* A policy's victim that had its token already gives it back to the budget. */
+static void v1_policy_victim(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_vllm_v1, "async=off,prefix_caching=off", 10);
+    req_id a = mock_add_plain(m, 64, 60), b = mock_add_plain(m, 80, 60);
+    mock_set_victim(m, a);
+    mock_step(m); /* 4 + 5 blocks: 1 free */
+    const struct mock_step *s = mock_step(m); /* a takes it, b needs one: a goes, token taken back */
+    assert_int_equal(s->n_preempted, 1);
+    assert_int_equal(s->preempted[0], a);
+    assert_int_equal(s->n_decoded, 1);
+    assert_int_equal(s->decoded[0], b);
+    assert_int_equal(mock_tokens_out(m, a), 1);
+    mock_drain(m, 300);
+    mock_free(m);
+}
+
+/* Whatever the pool size, everybody gets his tokens and no step is wasted on nothing. */
+static void drain_all(const struct batcher_ops *ops, const char *options, unsigned seed)
+{
+    srand(seed);
+    struct engine *m = setup(ops, options, 60);
+    uint32_t want[60];
+    for (int i = 0; i < 60; i++) {
+        want[i] = 1 + (uint32_t)rand() % 80;
+        mock_add(m, (struct mock_spec){.prompt_tok = 1 + (uint32_t)rand() % 300,
+                                       .output_tok = want[i], .client = (uint32_t)i % 3,
+                                       .prefix_id = (uint32_t)rand() % 3,
+                                       .prefix_tok = (uint32_t)rand() % 100});
+        mock_step(m);
+    }
+    mock_drain(m, 20000);
+    for (req_id r = 0; r < 60; r++) {
+        assert_int_equal(mock_tokens_out(m, r), want[r]);
+    }
+    mock_free(m);
+}
+
+static void v1_everybody_served(void **state)
+{
+    (void)state;
+    const char *options[] = {"", "version=0.18", "async=off", "prefix_caching=off",
+        "version=0.18,async=off,long_prefill_token_threshold=30,max_num_batched_tokens=50",
+        "version=0.18,max_num_seqs=3", "max_num_batched_tokens=37"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        drain_all(&batcher_vllm_v1, options[i], (unsigned)i);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(v1_budget_split),
+        cmocka_unit_test(v1_same_step_sharing),
+        cmocka_unit_test(v1_full_hit),
+        cmocka_unit_test(v1_preempt_last),
+        cmocka_unit_test(v1_no_admission_with_preemption),
+        cmocka_unit_test(v1_gate),
+        cmocka_unit_test(v1_traits),
+        cmocka_unit_test(v1_old_prefill_eats_budget),
+        cmocka_unit_test(v1_walk_order),
+        cmocka_unit_test(v1_whole_prompts),
+        cmocka_unit_test(v1_max_seqs_and_horizon),
+        cmocka_unit_test(v1_too_big),
+        cmocka_unit_test(v1_policy_victim),
+        cmocka_unit_test(v1_everybody_served),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
