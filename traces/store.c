@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "traces/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool push_run(struct store *s, uint64_t first, uint32_t n)
+{
+    if (s->n_runs == s->cap_runs) {
+        size_t cap = s->cap_runs ? s->cap_runs * 2 : 256;
+        struct id_run *run = realloc(s->run, cap * sizeof(*run));
+        if (!run) {
+            return false;
+        }
+        s->run = run;
+        s->cap_runs = cap;
+    }
+    s->run[s->n_runs++] = (struct id_run){first, n};
+    return true;
+}
+
+static bool push_ids(struct store *s, const struct arrival *a)
+{
+    uint32_t i = 0;
+    while (i < a->n_hash) {
+        uint32_t n = 1;
+        while (i + n < a->n_hash && a->hash[i + n] == a->hash[i] + n) {
+            n++;
+        }
+        if (!push_run(s, a->hash[i], n)) {
+            return false;
+        }
+        i += n;
+    }
+    return true;
+}
+
+bool store_push(struct store *s, const struct arrival *a)
+{
+    if (s->n == s->cap) {
+        size_t cap = s->cap ? s->cap * 2 : 256;
+        struct stored *row = realloc(s->row, cap * sizeof(*row));
+        if (!row) {
+            return false;
+        }
+        s->row = row;
+        s->cap = cap;
+    }
+    size_t first = s->n_runs;
+    if (!push_ids(s, a)) {
+        return false;
+    }
+    s->row[s->n] = (struct stored){.a = *a, .first_run = first, .n_runs = (uint32_t)(s->n_runs - first)};
+    s->row[s->n++].a.hash = NULL;
+    return true;
+}
+
+/* Merge sort from the bottom up: stable, and it needs no recursion. */
+static void merge(const struct stored *from, struct stored *to, size_t lo, size_t mid, size_t hi)
+{
+    size_t i = lo, j = mid;
+    for (size_t k = lo; k < hi; k++) {
+        bool left = i < mid && (j >= hi || from[i].a.time_ns <= from[j].a.time_ns);
+        to[k] = left ? from[i++] : from[j++];
+    }
+}
+
+bool store_sort(struct store *s)
+{
+    struct stored *other = malloc((s->n ? s->n : 1) * sizeof(*other));
+    if (!other) {
+        return false;
+    }
+    for (size_t width = 1; width < s->n; width *= 2) {
+        for (size_t lo = 0; lo < s->n; lo += 2 * width) {
+            size_t mid = lo + width < s->n ? lo + width : s->n;
+            size_t hi = lo + 2 * width < s->n ? lo + 2 * width : s->n;
+            merge(s->row, other, lo, mid, hi);
+        }
+        struct stored *swap = s->row;
+        s->row = other;
+        other = swap;
+        s->cap = s->n;
+    }
+    free(other);
+    return true;
+}
+
+bool store_get(struct store *s, size_t i, struct arrival *ret)
+{
+    const struct stored *r = &s->row[i];
+    const char *why;
+    s->ids.n = 0;
+    for (uint32_t k = 0; k < r->n_runs; k++) {
+        const struct id_run *run = &s->run[r->first_run + k];
+        if (!id_list_add(&s->ids, run->first, run->first + (run->n - 1), &why)) {
+            return false;
+        }
+    }
+    *ret = r->a;
+    ret->hash = s->ids.id;
+    return true;
+}
+
+void store_clear(struct store *s)
+{
+    s->n = 0;
+    s->n_runs = 0;
+}
+
+void store_release(struct store *s)
+{
+    free(s->row);
+    free(s->run);
+    id_list_release(&s->ids);
+    memset(s, 0, sizeof(*s));
+}
