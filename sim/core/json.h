@@ -14,27 +14,31 @@
 
 /* Parse text of `len` bytes. Comments (// and slash-star) and commas before } or ] are blanked with
  * spaces first, so that places stay true. Error: SIM_E_CONFIG "name:line:col: ...". Nesting deeper
- * than 100 and duplicate keys are errors. The caller frees with cJSON_Delete. */
+ * than 100, duplicate keys and numbers beyond a double are errors. The caller frees with cJSON_Delete. */
 cJSON *json_parse(const char *text, size_t len, const char *name, struct err *e);
 
 /* The same for a file; SIM_E_IO when it cannot be read, SIM_E_CONFIG beyond 64 MiB. */
 cJSON *json_parse_file(const char *path, struct err *e);
 
-/* Line and column (from 1) at which the value of a dotted key starts in the text ("kv.blocks");
- * false when the key is not there. For errors that are found after parsing. */
+/* Line and column (from 1; columns in bytes) at which the value of a dotted key starts in the text, be
+ * it written flat ("kv.blocks": 1) or nested ("kv": {"blocks": 1}); false when the key is not there.
+ * For errors that are found after parsing. */
 bool json_locate(const char *text, size_t len, const char *dotted_key, unsigned *ret_line,
                  unsigned *ret_col);
 
-/* Whole file into the arena, NUL-terminated. limit 0 = 64 MiB. */
+/* Whole file into the arena, NUL-terminated; ret_len may be NULL. Errors as for json_parse_file. */
 char *json_read_file(const char *path, size_t *ret_len, struct arena *a, struct err *e);
 
-/* ---- writing ---- */
+/* ---- writing ----
+ * Strings are written as valid UTF-8 whatever they hold (U+FFFD for broken bytes). No line break after
+ * the last bracket. Errors of `out` are the caller's to look for (ferror). */
 #define JSON_DEPTH 32
 struct json_writer {
     FILE *out;
     bool pretty;
     int depth;
     bool first[JSON_DEPTH];
+    char closer[JSON_DEPTH];
     bool after_key;
 };
 
