@@ -22,7 +22,8 @@ struct engine; /* opaque here */
 /* What the batcher tells the engine about its world, filled by init. */
 struct batcher_traits {
     uint32_t block_tok;       /* KV block size in tokens; 1 = single slots */
-    uint32_t max_batched_tok; /* for the memory rule; 0 = no limit */
+    uint32_t max_batched_tok; /* prompt tokens of one step, for the memory rule; 0 = no limit */
+    uint32_t max_seqs;        /* most requests running at once; 0 = no limit */
     bool prefix_cache;        /* vLLM-style block cache in use */
     bool null_block;          /* one block of the pool is never handed out (vLLM V1) */
     bool async_depth2;        /* the plan of step k+2 is made when step k ends (vLLM >= 0.14, SGLang) */

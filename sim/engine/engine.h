@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One replica: requests, KV memory, the step under way and the one planned behind it, and the clock.
+ * This is the only room that changes state; batchers act through eng_* (policies/batcher.h).
+ *
+ * Steps are planned and completed. Decode steps are numbered: `planned` counts those planned so far,
+ * `done` those completed; a decoding request's context and output at decode index p are p - base, so
+ * nobody loops over the batch (DESIGN, "Fast-forward is exact"). */
+#ifndef STEELYARD_ENGINE_H
+#define STEELYARD_ENGINE_H
+
+#include "models/cost.h"
+#include "policies/batcher.h"
+#include "policies/policy.h"
+#include "sim/core/arena.h"
+#include "sim/core/err.h"
+#include "sim/engine/kv.h"
+#include "sim/fabric/fabric.h"
+#include "traces/trace.h"
+
+/* Decode indices start high so that p - base is positive for every base. */
+#define DECODE_ORIGIN ((uint64_t)1 << 40)
+
+enum live_state { LIVE_WAITING, LIVE_PREFILL, LIVE_DECODE, LIVE_ENDING, LIVE_SWAPPED };
+
+/* What the engine knows of a live request beyond struct req; the truth about its length is here. */
+struct live {
+    enum live_state state;
+    uint32_t output_tok;     /* true length: never shown to a policy that is no declared oracle */
+    uint32_t max_output_tok; /* declared, or the true one */
+    uint32_t planned_tok;    /* output tokens planned, up to the last join of the decodes */
+    uint64_t join_index;     /* decode index at which planned_tok was right */
+    uint64_t base;           /* KV tokens held at decode index p: p - base */
+    uint64_t finish_index;   /* decode index of its last token */
+    uint32_t heap_at;
+    uint32_t context_tok;    /* tokens a (re)prefill has to compute */
+    uint32_t hit_tok;        /* of the prompt found in the cache, first admission */
+    uint32_t preemptions;
+    bool lagging;            /* was left out of the last decode step */
+    bool served;             /* slow path: planned in the step being built */
+    bool first_done;         /* its first token since (re)admission is out */
+    sim_ns last_token_ns;
+    sim_ns admit_ns;
+    req_id prefill_prev, prefill_next; /* prefilling or swapped requests */
+    uint64_t admit_no;       /* order of admission */
+    uint64_t hit_version;    /* kv_version + 1 at which hit_blk was found */
+    uint32_t hit_blk;
+    struct kv_seq kv;
+    double measured_ttft_s, measured_e2e_s;
+};
+
+struct chunk {
+    req_id r;
+    uint64_t serial;
+    uint32_t start_tok, n_tok;
+    bool last; /* ends the prefill: a token comes out */
+    bool ends; /* that token is the request's last */
+};
+
+/* A planned step. */
+struct step {
+    bool live;   /* something is in it */
+    bool decode;
+    uint64_t index;    /* decode index */
+    uint64_t version;  /* composition of the decoding set */
+    struct batch_shape shape;
+    struct chunk *chunks;
+    uint32_t n_chunk, cap_chunk;
+    req_id *ending; /* requests whose last token this decode step makes */
+    uint32_t n_ending, cap_ending;
+    req_id *stalled;
+    uint32_t n_stalled, cap_stalled;
+    double out_bytes, in_bytes; /* KV swapped before the step */
+    uint32_t out_copies, in_copies;
+    uint64_t again; /* the batcher's promise */
+};
+
+/* A stretch of identical decode steps; the end of its k-th step is a function of (start, k) alone. */
+struct epoch {
+    bool open;
+    sim_ns start_ns;
+    uint64_t k; /* steps of it that are done or under way */
+    struct cost_affine cost;
+    uint64_t version;
+};
+
+/* Requests that got their last token at the same time and none since. */
+struct token_group {
+    sim_ns at_ns;
+    uint32_t n;
+};
+
+/* What an observer hears. Any slot may be NULL. */
+struct engine_observer {
+    void (*arrived)(void *o, const struct req *r, const struct live *l);
+    void (*first_token)(void *o, const struct req *r, const struct live *l);
+    /* leaves; `why` NULL = all tokens are out, else it was rejected or refused */
+    int (*left)(void *o, const struct req *r, const struct live *l, bool rejected, const char *why,
+                struct err *e);
+    /* one gap between two tokens, for n requests: whole ns, or the tick form for k steps */
+    void (*gap)(void *o, sim_ns gap, uint64_t n);
+    void (*gaps)(void *o, sim_tick base, sim_tick slope, uint64_t k, uint64_t n);
+    /* at every multiple of tick_ns, with the state at the first step boundary at or after it */
+    void (*sample)(void *o, sim_ns at);
+    sim_ns tick_ns; /* 0 = no samples */
+    void *o;
+};
+
+struct engine_counters {
+    uint64_t steps, decode_steps, prefill_steps, walked; /* walked: boundaries not skipped */
+    uint64_t decode_tok, prefill_tok, hit_tok, lookup_tok;
+    uint64_t preemptions, swaps_out, swaps_in;
+    sim_ns busy_ns;
+    uint64_t arrived, finished, rejected, refused;
+    uint32_t peak_running;
+    uint64_t outside_range;
+    double swap_out_bytes, swap_in_bytes;
+};
+
+struct engine_config {
+    struct kv_config kv;
+    struct batcher_traits traits;
+    const struct cost_ops *cost;
+    const void *cost_state;
+    const struct batcher_ops *batcher;
+    void *batcher_state;
+    const struct policy_ops *policy;
+    void *policy_state;
+    sim_ns request_delay_ns;
+    sim_tick step_overhead;
+    bool skip, check;
+    double kv_block_bytes;  /* for swap and the host pool */
+    double host_kv_bytes;
+    uint32_t copies_per_block;
+    struct fabric *fabric;  /* NULL = no swap possible */
+    link_id link_up, link_down;
+    const char *batcher_name, *policy_name; /* for messages */
+    /* 1 = *a filled, 0 = end, < 0 = error */
+    int (*arrivals)(void *ctx, struct arrival *a, struct err *e);
+    void *arrivals_ctx;
+    float (*client_weight)(void *ctx, uint32_t client);
+    struct engine_observer obs;
+    int (*poll)(void *ctx); /* now and then; nonzero ends the run with SIM_E_INTR */
+};
+
+#define SEGMENT_LOG2 9
+
+struct engine {
+    struct engine_config cfg;
+    struct arena *arena;
+    struct err *err; /* of the run under way; the first failure inside an eng_* call lands here */
+    sim_ns now;
+    bool no_more_arrivals;
+    struct arrival next_arrival;
+    sim_ns next_visible_ns;
+    bool have_arrival;
+    uint64_t *next_hash; /* copy of the next arrival's prefix ids */
+    uint32_t cap_hash;
+
+    struct req *reqs; /* public columns; slot 0.. */
+    struct live **segments;
+    uint32_t n_slots, cap_slots;
+    req_id free_slot; /* linked by q_next */
+    uint64_t next_serial, next_admit_no;
+
+    struct sched_view view;
+    struct kv *kv;
+    struct pool host;
+
+    uint32_t n_running, n_waiting, n_swapped, n_prefilling;
+    req_id prefill_head, prefill_tail, swapped_head, swapped_tail;
+
+    /* the decoding set, as planned */
+    uint64_t planned, done;
+    uint32_t n_decoding;
+    uint64_t base_sum; /* sum of bases, modulo 2^64 */
+    uint64_t version;
+    req_id *heap; /* by (finish_index, serial) */
+    uint32_t n_heap, cap_heap;
+
+    /* building */
+    struct step *building;
+    bool preempted_now;
+    bool one_by_one; /* eng_decode_one was used in this step */
+    uint32_t n_served;
+    bool acted; /* a refusal or the like changed the world without filling the step */
+
+    struct step buf[2];
+    struct step *cur, *next;
+    struct epoch epoch;
+    sim_ns cur_start_ns, cur_end_ns;
+    sim_tick cur_ticks; /* duration of cur before rounding; 0 when not a plain epoch step */
+
+    /* gaps between tokens */
+    sim_ns main_last_ns;
+    uint32_t main_n;
+    struct token_group *fresh; /* joined since the last decode step */
+    uint32_t n_fresh, cap_fresh;
+    req_id *lagging;
+    uint32_t n_lagging, cap_lagging;
+
+    sim_ns next_sample_ns;
+    sim_ns last_arrival_ns;
+    uint32_t waiting_at_last_arrival;
+    uint64_t poll_count;
+    struct engine_counters n;
+};
+
+/* Takes ownership of nothing; everything is in the arena or freed by engine_release. */
+int engine_init(struct engine *e, const struct engine_config *c, struct arena *a, struct err *err);
+/* Run to the last request. */
+int engine_run(struct engine *e, struct err *err);
+void engine_release(struct engine *e);
+
+/* ---- shared by the files of this room ---- */
+static inline struct live *live_of(const struct engine *e, req_id r)
+{
+    return &e->segments[r >> SEGMENT_LOG2][r & ((1u << SEGMENT_LOG2) - 1)];
+}
+
+req_id slot_take(struct engine *e, struct err *err);
+void slot_give(struct engine *e, req_id r);
+int engine_fail(struct engine *e, int code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+bool grow_array(void **p, uint32_t *cap, uint32_t need, size_t size);
+
+void running_append(struct engine *e, req_id r);
+void running_remove(struct engine *e, req_id r);
+void prefilling_append(struct engine *e, req_id r);
+void prefilling_remove(struct engine *e, req_id r);
+void swapped_append(struct engine *e, req_id r);
+void swapped_remove(struct engine *e, req_id r);
+
+int finish_heap_add(struct engine *e, req_id r);
+void finish_heap_remove(struct engine *e, req_id r);
+void finish_heap_later(struct engine *e, req_id r); /* its finish_index has grown */
+
+int decodes_join(struct engine *e, req_id r);
+void decodes_leave(struct engine *e, req_id r);
+/* Ask the batcher for a step into *s. */
+int step_plan(struct engine *e, struct step *s);
+/* Everything that the end of a step brings about. */
+int step_complete(struct engine *e, struct step *s);
+/* j identical decode steps complete without being walked. */
+void steps_complete(struct engine *e, struct step *s, uint64_t j, sim_ns end_ns);
+sim_ns request_last_token(const struct engine *e, req_id r);
+void gaps_forget(struct engine *e, req_id r);
+int request_leave(struct engine *e, req_id r, bool rejected, const char *why);
+int engine_verify(const struct engine *e, struct err *err);
+
+#endif

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sim/engine/kv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim/engine/kv_internal.h"
+
+struct kv *kv_new(const struct kv_config *c, struct arena *a, struct err *e)
+{
+    struct kv *kv = arena_alloc(a, sizeof(*kv));
+
+    if (!kv) {
+        err_set(e, SIM_E_NOMEM, "out of memory for the KV manager");
+        return NULL;
+    }
+    kv->block_tok = c->block_tok;
+    kv->cache = c->prefix_cache;
+    kv->total = kv->free = kv->low_water = c->blocks;
+    kv->class_count = arena_calloc(a, c->block_tok, sizeof(*kv->class_count));
+    if (!kv->class_count || runs_init(&kv->runs, c->blocks) < 0) {
+        err_set(e, SIM_E_NOMEM, "out of memory for the KV manager");
+        return NULL;
+    }
+    if (c->identity && blocks_init(kv, a, e) < 0) {
+        runs_release(&kv->runs);
+        return NULL;
+    }
+    return kv;
+}
+
+void kv_release(struct kv *kv)
+{
+    if (kv) {
+        runs_release(&kv->runs);
+        blocks_release(kv);
+    }
+}
+
+void kv_seq_release(struct kv_seq *s)
+{
+    free(s->key);
+    free(s->blk);
+    free(s->stamp);
+    memset(s, 0, sizeof(*s));
+}
+
+uint64_t kv_free(const struct kv *kv)
+{
+    return kv->free;
+}
+
+uint64_t kv_total(const struct kv *kv)
+{
+    return kv->total;
+}
+
+uint64_t kv_peak_used(const struct kv *kv)
+{
+    return kv->total - kv->low_water;
+}
+
+uint32_t kv_block_tok(const struct kv *kv)
+{
+    return kv->block_tok;
+}
+
+uint64_t kv_version(const struct kv *kv)
+{
+    return kv->version;
+}
+
+uint64_t kv_blocks_for(const struct kv *kv, uint64_t tok)
+{
+    return (tok + kv->block_tok - 1) / kv->block_tok;
+}
+
+static void note_free(struct kv *kv)
+{
+    kv->version++;
+    if (kv->free < kv->low_water) {
+        kv->low_water = kv->free;
+    }
+}
+
+uint32_t kv_lookup(struct kv *kv, struct kv_seq *s, uint32_t n_tok)
+{
+    uint32_t max_blk = (n_tok - 1) / kv->block_tok;
+    uint64_t left;
+
+    if (!kv->cache) {
+        return 0;
+    }
+    if (kv->blocks) {
+        return blocks_lookup(kv, s, max_blk);
+    }
+    left = runs_left(&kv->runs, s->run);
+    left = left < s->full_blk ? left : s->full_blk;
+    return left < max_blk ? (uint32_t)left : max_blk;
+}
+
+uint32_t kv_idle_hits(struct kv *kv, struct kv_seq *s, uint32_t hit_blk)
+{
+    return kv->blocks ? blocks_idle(kv, s, hit_blk) : hit_blk;
+}
+
+int kv_take(struct kv *kv, struct kv_seq *s, uint32_t hit_blk, uint64_t upto_tok,
+            uint64_t content_tok)
+{
+    uint32_t upto_blk = (uint32_t)kv_blocks_for(kv, upto_tok);
+    int rc = 0;
+
+    if (kv->blocks) {
+        kv->free -= kv_idle_hits(kv, s, hit_blk) + (upto_blk - hit_blk);
+        rc = blocks_take(kv, s, hit_blk, upto_blk);
+        if (rc == 0) {
+            s->n_blk = upto_blk;
+            blocks_publish(kv, s, content_tok);
+        }
+    } else {
+        if (hit_blk > 0) {
+            runs_revive(&kv->runs, s->run, hit_blk);
+        }
+        kv_forget(kv, s);
+        runs_take(&kv->runs, upto_blk - hit_blk);
+        kv->free -= upto_blk;
+        s->n_blk = upto_blk;
+    }
+    note_free(kv);
+    return rc;
+}
+
+int kv_extend(struct kv *kv, struct kv_seq *s, uint64_t upto_tok, uint64_t content_tok)
+{
+    uint32_t upto_blk = (uint32_t)kv_blocks_for(kv, upto_tok);
+    uint32_t more = upto_blk > s->n_blk ? upto_blk - s->n_blk : 0;
+    int rc = 0;
+
+    kv->free -= more;
+    if (kv->blocks) {
+        rc = blocks_append(kv, s, more);
+        s->n_blk += more;
+        blocks_publish(kv, s, content_tok);
+    } else {
+        runs_take(&kv->runs, more);
+        s->n_blk += more;
+    }
+    note_free(kv);
+    return rc;
+}
+
+void kv_give(struct kv *kv, struct kv_seq *s, uint64_t content_tok)
+{
+    s->fixed = false;
+    if (kv->blocks) {
+        blocks_give(kv, s, content_tok); /* counts kv->free itself: shared blocks stay in use */
+    } else {
+        s->full_blk = (uint32_t)(content_tok / kv->block_tok);
+        s->run = runs_give(&kv->runs, s->n_blk, kv->cache && content_tok > 0);
+        kv->free += s->n_blk;
+    }
+    s->n_blk = 0;
+    note_free(kv);
+}
+
+void kv_forget(struct kv *kv, struct kv_seq *s)
+{
+    if (s->run) {
+        runs_disown(&kv->runs, s->run);
+    }
+    s->run = 0;
+    s->full_blk = 0;
+}
+
+static uint32_t class_of(const struct kv *kv, uint64_t base)
+{
+    return (uint32_t)(base % kv->block_tok);
+}
+
+void kv_join(struct kv *kv, struct kv_seq *s, uint64_t base)
+{
+    if (s->fixed) {
+        return;
+    }
+    kv->class_count[class_of(kv, base)]++;
+    kv->n_decoding++;
+    if (kv->blocks) {
+        blocks_class_add(kv, s, class_of(kv, base));
+    }
+}
+
+static void class_leave(struct kv *kv, struct kv_seq *s, uint64_t base)
+{
+    kv->class_count[class_of(kv, base)]--;
+    kv->n_decoding--;
+    if (kv->blocks) {
+        blocks_class_remove(kv, s, class_of(kv, base));
+    }
+}
+
+void kv_leave(struct kv *kv, struct kv_seq *s, uint64_t base, uint64_t p)
+{
+    if (s->fixed) {
+        return;
+    }
+    class_leave(kv, s, base);
+    if (!kv->blocks) {
+        s->n_blk = (uint32_t)kv_blocks_for(kv, p - base);
+    }
+}
+
+uint64_t kv_step_need(const struct kv *kv, uint64_t p)
+{
+    return kv->class_count[class_of(kv, p - 1)];
+}
+
+/* Blocks that the partial cycle p .. p+k-1 takes, k < block_tok. */
+static uint64_t partial_need(const struct kv *kv, uint64_t p, uint64_t k)
+{
+    uint64_t need = 0;
+
+    for (uint64_t i = 0; i < k; i++) {
+        need += kv_step_need(kv, p + i);
+    }
+    return need;
+}
+
+int kv_step(struct kv *kv, uint64_t p, uint64_t k)
+{
+    if (kv->blocks) {
+        for (uint64_t i = 0; i < k; i++) {
+            int rc = blocks_step(kv, p + i);
+
+            kv->free -= kv_step_need(kv, p + i);
+            if (rc < 0) {
+                return rc;
+            }
+        }
+    } else {
+        uint64_t n = k / kv->block_tok * kv->n_decoding + partial_need(kv, p, k % kv->block_tok);
+
+        runs_take(&kv->runs, n);
+        kv->free -= n;
+    }
+    note_free(kv);
+    return 0;
+}
+
+uint64_t kv_steps_possible(const struct kv *kv, uint64_t p, uint64_t limit)
+{
+    uint64_t cycles, done, left;
+
+    if (kv->n_decoding == 0) {
+        return limit;
+    }
+    cycles = kv->free / kv->n_decoding;
+    if (cycles > limit / kv->block_tok) {
+        return limit;
+    }
+    done = cycles * kv->block_tok;
+    left = kv->free - cycles * kv->n_decoding;
+    while (done < limit && kv_step_need(kv, p + done) <= left) {
+        left -= kv_step_need(kv, p + done);
+        done++;
+    }
+    return done;
+}
+
+bool kv_step_one(struct kv *kv, struct kv_seq *s, uint64_t base, uint64_t p)
+{
+    if (s->fixed || class_of(kv, p - 1) != class_of(kv, base)) {
+        return true;
+    }
+    if (kv->free == 0) {
+        return false;
+    }
+    kv->free--;
+    if (kv->blocks) {
+        if (blocks_append(kv, s, 1) < 0) {
+            return false;
+        }
+        s->n_blk++;
+    } else {
+        runs_take(&kv->runs, 1);
+    }
+    note_free(kv);
+    return true;
+}
+
+void kv_stall(struct kv *kv, struct kv_seq *s, uint64_t old_base)
+{
+    if (s->fixed) {
+        return;
+    }
+    class_leave(kv, s, old_base);
+    kv_join(kv, s, old_base + 1);
+}
+
+static int check_blocks(const struct kv *kv, struct err *e)
+{
+    uint64_t queued = 0;
+
+    for (uint32_t b = kv->blocks->block[0].free_next; b != 0; b = kv->blocks->block[b].free_next) {
+        if (kv->blocks->block[b].refs != 0 || ++queued > kv->total) {
+            return err_set(e, SIM_E_CHECK, "KV block %u is free and in use at once", b);
+        }
+    }
+    if (queued != kv->free) {
+        return err_set(e, SIM_E_CHECK, "KV free queue holds %llu blocks, %llu are counted free",
+                       (unsigned long long)queued, (unsigned long long)kv->free);
+    }
+    return 0;
+}
+
+int kv_check(const struct kv *kv, struct err *e)
+{
+    uint64_t queued = 0;
+
+    if (kv->free > kv->total) {
+        return err_set(e, SIM_E_CHECK, "KV pool: %llu of %llu blocks free",
+                       (unsigned long long)kv->free, (unsigned long long)kv->total);
+    }
+    if (kv->blocks) {
+        return check_blocks(kv, e);
+    }
+    for (uint64_t i = kv->runs.head; i != kv->runs.tail; i++) {
+        queued += kv->runs.ring[i & (kv->runs.cap - 1)].count;
+    }
+    if (queued != kv->free) {
+        return err_set(e, SIM_E_CHECK, "KV free runs hold %llu blocks, %llu are counted free",
+                       (unsigned long long)queued, (unsigned long long)kv->free);
+    }
+    return 0;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Shared by the files of the KV manager only. */
+#ifndef STEELYARD_KV_INTERNAL_H
+#define STEELYARD_KV_INTERNAL_H
+
+#include "sim/engine/kv.h"
+
+/* The free queue as runs of blocks of one origin. A run that a preempted sequence gave back can be
+ * revived from its shallow end; allocation eats it from the deep end, which is its front. */
+struct kv_run {
+    uint64_t count;
+    bool own; /* given back by a sequence that may come again: keep apart */
+};
+
+struct kv_runs {
+    struct kv_run *ring;
+    uint64_t cap;        /* power of two */
+    uint64_t head, tail; /* absolute numbers; run i lies at ring[i & (cap-1)] */
+};
+
+struct kv_block {
+    uint64_t key; /* 0 = no content that others could find */
+    uint32_t refs;
+    uint32_t stamp;                /* counts how often the block was taken */
+    uint32_t free_prev, free_next; /* free queue, 0 = the sentinel */
+    uint32_t same_next;            /* next block with the same key, in order of entry; 0 = none */
+};
+
+struct kv_blocks {
+    struct kv_block *block; /* 1..n; 0 is the sentinel of the free queue */
+    uint32_t n;
+    uint32_t *slot; /* open addressing: first block of each key; 0 = empty */
+    uint32_t slots; /* power of two */
+    struct kv_seq **class_head, **class_tail; /* decoding sequences by class, in order of admission */
+};
+
+struct kv {
+    uint32_t block_tok;
+    bool cache;
+    uint64_t total, free, low_water; /* low_water: fewest free so far */
+    uint64_t *class_count;           /* decoding sequences with base mod block_tok == i */
+    uint64_t n_decoding;
+    uint64_t version;
+    struct kv_runs runs;
+    struct kv_blocks *blocks; /* NULL = runs */
+};
+
+int runs_init(struct kv_runs *r, uint64_t blocks);
+void runs_release(struct kv_runs *r);
+void runs_take(struct kv_runs *r, uint64_t n);
+/* Returns the number of the run + 1, or 0 when the blocks cannot be told apart later. */
+uint64_t runs_give(struct kv_runs *r, uint64_t n, bool own);
+uint64_t runs_left(const struct kv_runs *r, uint64_t handle);
+void runs_revive(struct kv_runs *r, uint64_t handle, uint64_t n);
+void runs_disown(struct kv_runs *r, uint64_t handle);
+
+int blocks_init(struct kv *kv, struct arena *a, struct err *e);
+void blocks_release(struct kv *kv);
+uint32_t blocks_lookup(const struct kv *kv, const struct kv_seq *s, uint32_t max_blk);
+uint32_t blocks_idle(const struct kv *kv, const struct kv_seq *s, uint32_t hit_blk);
+int blocks_take(struct kv *kv, struct kv_seq *s, uint32_t hit_blk, uint32_t upto_blk);
+int blocks_append(struct kv *kv, struct kv_seq *s, uint32_t n);
+void blocks_publish(struct kv *kv, struct kv_seq *s, uint64_t content_tok);
+void blocks_give(struct kv *kv, struct kv_seq *s, uint64_t content_tok);
+void blocks_class_add(struct kv *kv, struct kv_seq *s, uint32_t class_no);
+void blocks_class_remove(struct kv *kv, struct kv_seq *s, uint32_t class_no);
+int blocks_step(struct kv *kv, uint64_t p);
+
+#endif

@@ -1,0 +1,669 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Building a step: what batchers may do (policies/batcher.h), and what a built step means for the
+ * scheduler's state. As in real engines the state moves when a step is planned, not when it ends. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim/engine/engine.h"
+
+/* ---- reading ---- */
+
+const struct sched_view *eng_view(const struct engine *e)
+{
+    return &e->view;
+}
+
+const struct req *eng_req(const struct engine *e, req_id r)
+{
+    return &e->reqs[r];
+}
+
+sim_ns eng_now(const struct engine *e)
+{
+    return e->now;
+}
+
+uint32_t eng_max_output(const struct engine *e, req_id r)
+{
+    return live_of(e, r)->max_output_tok;
+}
+
+uint32_t eng_planned_output(const struct engine *e, req_id r)
+{
+    const struct live *l = live_of(e, r);
+
+    return l->planned_tok + (l->state == LIVE_DECODE ? (uint32_t)(e->planned - l->join_index) : 0);
+}
+
+uint32_t eng_context(const struct engine *e, req_id r)
+{
+    return e->reqs[r].prompt_tok + eng_planned_output(e, r);
+}
+
+uint32_t eng_n_running(const struct engine *e)
+{
+    return e->n_running;
+}
+
+uint32_t eng_n_decoding(const struct engine *e)
+{
+    return e->n_decoding;
+}
+
+uint32_t eng_n_prefilling(const struct engine *e)
+{
+    return e->n_prefilling;
+}
+
+uint32_t eng_n_waiting(const struct engine *e)
+{
+    return e->n_waiting;
+}
+
+uint32_t eng_n_swapped(const struct engine *e)
+{
+    return e->n_swapped;
+}
+
+req_id eng_first_running(const struct engine *e)
+{
+    return e->view.running_head;
+}
+
+req_id eng_next_running(const struct engine *e, req_id r)
+{
+    return e->reqs[r].q_next;
+}
+
+req_id eng_last_running(const struct engine *e)
+{
+    return e->view.running_tail;
+}
+
+req_id eng_first_prefilling(const struct engine *e)
+{
+    return e->prefill_head;
+}
+
+req_id eng_next_prefilling(const struct engine *e, req_id r)
+{
+    return live_of(e, r)->prefill_next;
+}
+
+req_id eng_first_swapped(const struct engine *e)
+{
+    return e->swapped_head;
+}
+
+bool eng_is_decoding(const struct engine *e, req_id r)
+{
+    return live_of(e, r)->state == LIVE_DECODE;
+}
+
+/* ---- KV ---- */
+
+uint32_t eng_block_tok(const struct engine *e)
+{
+    return kv_block_tok(e->kv);
+}
+
+uint64_t eng_kv_free(const struct engine *e)
+{
+    return kv_free(e->kv);
+}
+
+uint64_t eng_kv_total(const struct engine *e)
+{
+    return kv_total(e->kv);
+}
+
+static uint32_t hit_blocks(struct engine *e, req_id r)
+{
+    struct live *l = live_of(e, r);
+
+    if (l->hit_version != kv_version(e->kv) + 1) {
+        l->hit_blk = kv_lookup(e->kv, &l->kv, l->context_tok);
+        l->hit_version = kv_version(e->kv) + 1;
+    }
+    return l->hit_blk;
+}
+
+uint32_t eng_hit(struct engine *e, req_id r)
+{
+    return hit_blocks(e, r) * kv_block_tok(e->kv);
+}
+
+uint64_t eng_kv_need(struct engine *e, req_id r, uint32_t upto_tok)
+{
+    uint32_t hit = hit_blocks(e, r);
+    uint64_t all = kv_blocks_for(e->kv, upto_tok);
+
+    if (all < hit) {
+        all = hit;
+    }
+    return all - hit + (hit ? kv_idle_hits(e->kv, &live_of(e, r)->kv, hit) : 0);
+}
+
+uint64_t eng_decode_need(const struct engine *e)
+{
+    return kv_step_need(e->kv, e->planned + 1);
+}
+
+/* ---- waiting requests ---- */
+
+req_id eng_pick(struct engine *e)
+{
+    return e->n_waiting ? e->cfg.policy->next(e->cfg.policy_state, &e->view) : REQ_NONE;
+}
+
+bool eng_pick_blocked(struct engine *e, req_id r)
+{
+    return e->cfg.policy->blocked && e->cfg.policy->blocked(e->cfg.policy_state, &e->view, r);
+}
+
+/* ---- the step being built ---- */
+
+uint32_t eng_plan_prefill_tok(const struct engine *e)
+{
+    return (uint32_t)e->building->shape.prefill_tok;
+}
+
+uint32_t eng_plan_chunks(const struct engine *e)
+{
+    return e->building->n_chunk;
+}
+
+bool eng_plan_empty(const struct engine *e)
+{
+    return !e->building->decode && e->building->n_chunk == 0;
+}
+
+bool eng_plan_decodes(const struct engine *e)
+{
+    return e->building->decode;
+}
+
+bool eng_preempted_now(const struct engine *e)
+{
+    return e->preempted_now;
+}
+
+uint32_t eng_left_tok(const struct engine *e, req_id r)
+{
+    return live_of(e, r)->context_tok - e->reqs[r].computed_tok;
+}
+
+static bool chunk_add(struct engine *e, req_id r, uint32_t n_tok)
+{
+    struct step *s = e->building;
+    struct req *q = &e->reqs[r];
+    struct chunk *c;
+
+    if (!grow_array((void **)&s->chunks, &s->cap_chunk, s->n_chunk + 1, sizeof(*s->chunks))) {
+        engine_fail(e, SIM_E_NOMEM, "out of memory for %u prefill chunks", s->n_chunk);
+        return false;
+    }
+    c = &s->chunks[s->n_chunk++];
+    *c = (struct chunk){.r = r, .serial = q->serial, .start_tok = q->computed_tok, .n_tok = n_tok};
+    q->computed_tok += n_tok;
+    c->last = q->computed_tok == live_of(e, r)->context_tok;
+    s->shape.prefill_tok += n_tok;
+    return true;
+}
+
+bool eng_admit(struct engine *e, req_id r, uint32_t n_tok, uint32_t reserve_tok)
+{
+    struct live *l = live_of(e, r);
+    struct req *q = &e->reqs[r];
+    uint32_t hit_blk = hit_blocks(e, r);
+    uint32_t hit_tok = hit_blk * kv_block_tok(e->kv);
+    uint64_t upto = (uint64_t)hit_tok + n_tok;
+    uint64_t hold = upto;
+
+    if (n_tok == 0 || upto > l->context_tok || l->state != LIVE_WAITING) {
+        engine_fail(e, SIM_E_CHECK,
+                    "batcher %s admits request %llu with %u tokens of %u at %u found in the cache",
+                    e->cfg.batcher_name, (unsigned long long)q->serial, n_tok, l->context_tok,
+                    hit_tok);
+        return false;
+    }
+    if (reserve_tok) {
+        /* A reservation is for the whole life, so it can never be too small. */
+        uint64_t life = (uint64_t)q->prompt_tok + l->output_tok;
+
+        hold = reserve_tok > life ? reserve_tok : life;
+    }
+    if (eng_kv_need(e, r, (uint32_t)hold) > kv_free(e->kv)) {
+        return false;
+    }
+    if (kv_take(e->kv, &l->kv, hit_blk, hold, upto) < 0) {
+        engine_fail(e, SIM_E_NOMEM, "out of memory for block tables");
+        return false;
+    }
+    l->kv.fixed = reserve_tok != 0;
+    e->n.lookup_tok += l->context_tok;
+    e->n.hit_tok += hit_tok;
+    if (l->admit_ns == SIM_NEVER) {
+        l->admit_ns = e->now;
+        l->hit_tok = hit_tok;
+    }
+    if (e->cfg.policy->admit) {
+        e->cfg.policy->admit(e->cfg.policy_state, &e->view, r, hit_tok);
+    }
+    q->state = REQ_PREFILLING;
+    q->computed_tok = hit_tok;
+    l->state = LIVE_PREFILL;
+    e->n_waiting--;
+    e->view.n_waiting = e->n_waiting;
+    running_append(e, r);
+    e->view.n_running = e->n_running;
+    prefilling_append(e, r);
+    return chunk_add(e, r, n_tok);
+}
+
+bool eng_chunk(struct engine *e, req_id r, uint32_t n_tok)
+{
+    struct live *l = live_of(e, r);
+    uint64_t upto = (uint64_t)e->reqs[r].computed_tok + n_tok;
+
+    if (n_tok == 0 || upto > l->context_tok || l->state != LIVE_PREFILL) {
+        engine_fail(e, SIM_E_CHECK, "batcher %s gives request %llu a chunk of %u tokens of %u left",
+                    e->cfg.batcher_name, (unsigned long long)e->reqs[r].serial, n_tok,
+                    l->context_tok - e->reqs[r].computed_tok);
+        return false;
+    }
+    if (kv_blocks_for(e->kv, upto) > l->kv.n_blk + kv_free(e->kv)) {
+        return false;
+    }
+    if (kv_extend(e->kv, &l->kv, upto, upto) < 0) {
+        engine_fail(e, SIM_E_NOMEM, "out of memory for block tables");
+        return false;
+    }
+    return chunk_add(e, r, n_tok);
+}
+
+bool eng_decode_all(struct engine *e)
+{
+    struct step *s = e->building;
+
+    if (e->n_decoding == 0 || s->decode) {
+        return true;
+    }
+    if (eng_decode_need(e) > kv_free(e->kv)) {
+        return false;
+    }
+    if (kv_step(e->kv, e->planned + 1, 1) < 0) {
+        engine_fail(e, SIM_E_NOMEM, "out of memory for block tables");
+        return false;
+    }
+    s->decode = true;
+    return true;
+}
+
+bool eng_decode_one(struct engine *e, req_id r)
+{
+    struct live *l = live_of(e, r);
+
+    if (l->state != LIVE_DECODE || l->served) {
+        return true;
+    }
+    if (!kv_step_one(e->kv, &l->kv, l->base, e->planned + 1)) {
+        return false;
+    }
+    l->served = true;
+    e->n_served++;
+    e->one_by_one = true;
+    return true;
+}
+
+void eng_decode_close(struct engine *e)
+{
+    if (e->n_served > 0) {
+        e->building->decode = true;
+    }
+}
+
+/* Take back what the step being built had for r. */
+static void chunks_take_back(struct engine *e, req_id r)
+{
+    struct step *s = e->building;
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < s->n_chunk; i++) {
+        if (s->chunks[i].r == r) {
+            s->shape.prefill_tok -= s->chunks[i].n_tok;
+        } else {
+            s->chunks[kept++] = s->chunks[i];
+        }
+    }
+    s->n_chunk = kept;
+}
+
+/* Decode index up to which r holds slots: one more when this very step has given it one. */
+static uint64_t held_index(const struct engine *e, const struct live *l)
+{
+    bool now = l->served || (e->building && e->building->decode && !e->one_by_one);
+
+    return e->planned + (now ? 1 : 0);
+}
+
+/* Out of the running, whatever it was doing; the blocks are still its own. Returns tokens of KV that
+ * exist. */
+static uint64_t running_leave(struct engine *e, req_id r)
+{
+    struct live *l = live_of(e, r);
+    uint64_t content;
+
+    if (l->state == LIVE_PREFILL) {
+        chunks_take_back(e, r);
+        prefilling_remove(e, r);
+        content = e->reqs[r].computed_tok;
+    } else {
+        uint64_t at = held_index(e, l);
+
+        content = e->planned - l->base;
+        l->planned_tok = eng_planned_output(e, r);
+        kv_leave(e->kv, &l->kv, l->base, at);
+        decodes_leave(e, r);
+        finish_heap_remove(e, r);
+        if (l->served) {
+            l->served = false;
+            e->n_served--;
+        }
+    }
+    if (l->first_done) {
+        l->last_token_ns = request_last_token(e, r);
+        gaps_forget(e, r);
+    }
+    l->first_done = false;
+    running_remove(e, r);
+    e->view.n_running = e->n_running;
+    return content;
+}
+
+void eng_preempt(struct engine *e, req_id r)
+{
+    struct live *l = live_of(e, r);
+    struct req *q = &e->reqs[r];
+    uint64_t content;
+
+    if (l->state != LIVE_PREFILL && l->state != LIVE_DECODE) {
+        return;
+    }
+    content = running_leave(e, r);
+    kv_give(e->kv, &l->kv, content);
+    e->preempted_now = true;
+    e->n.preemptions++;
+    l->preemptions++;
+    l->context_tok = q->prompt_tok + l->planned_tok;
+    l->state = LIVE_WAITING;
+    q->generated_tok = l->planned_tok;
+    q->computed_tok = 0;
+    q->state = REQ_WAITING;
+    q->was_preempted = true;
+    e->n_waiting++;
+    e->view.n_waiting = e->n_waiting;
+    if (e->cfg.policy->preempt) {
+        e->cfg.policy->preempt(e->cfg.policy_state, &e->view, r);
+    }
+    if (kv_blocks_for(e->kv, (uint64_t)l->context_tok + 1) > kv_total(e->kv)) {
+        eng_refuse(e, r, "its context outgrew the KV pool");
+    }
+}
+
+bool eng_swap_out(struct engine *e, req_id r)
+{
+    struct live *l = live_of(e, r);
+    uint64_t blk;
+    double bytes;
+
+    if (l->state != LIVE_DECODE || !e->cfg.fabric || e->cfg.traits.async_depth2) {
+        return false;
+    }
+    blk = kv_blocks_for(e->kv, e->planned - l->base);
+    bytes = (double)blk * e->cfg.kv_block_bytes;
+    if (!pool_take(&e->host, bytes)) {
+        return false;
+    }
+    running_leave(e, r);
+    kv_give(e->kv, &l->kv, 0);
+    e->building->out_bytes += bytes;
+    e->building->out_copies += (uint32_t)blk * e->cfg.copies_per_block;
+    e->preempted_now = true;
+    e->n.swaps_out++;
+    l->preemptions++;
+    l->state = LIVE_SWAPPED;
+    e->reqs[r].state = REQ_SWAPPED;
+    e->reqs[r].generated_tok = l->planned_tok;
+    swapped_append(e, r);
+    if (e->cfg.policy->pause) {
+        e->cfg.policy->pause(e->cfg.policy_state, &e->view, r);
+    }
+    return true;
+}
+
+bool eng_swap_in(struct engine *e, req_id r)
+{
+    struct live *l = live_of(e, r);
+    struct req *q = &e->reqs[r];
+    uint64_t held = (uint64_t)q->prompt_tok + l->planned_tok - 1;
+    uint64_t upto = held + (e->building->decode ? 1 : 0);
+    double bytes = (double)kv_blocks_for(e->kv, held) * e->cfg.kv_block_bytes;
+
+    if (l->state != LIVE_SWAPPED || kv_blocks_for(e->kv, upto) > kv_free(e->kv)) {
+        return false;
+    }
+    if (kv_take(e->kv, &l->kv, 0, upto, 0) < 0 || pool_give(&e->host, bytes, e->err) < 0) {
+        engine_fail(e, SIM_E_NOMEM, "out of memory for block tables");
+        return false;
+    }
+    e->building->in_bytes += bytes;
+    e->building->in_copies += (uint32_t)kv_blocks_for(e->kv, held) * e->cfg.copies_per_block;
+    e->n.swaps_in++;
+    swapped_remove(e, r);
+    running_append(e, r);
+    e->view.n_running = e->n_running;
+    l->context_tok = (uint32_t)held;
+    l->first_done = true;
+    l->lagging = true;
+    if (!grow_array((void **)&e->lagging, &e->cap_lagging, e->n_lagging + 1, sizeof(req_id))) {
+        engine_fail(e, SIM_E_NOMEM, "out of memory");
+        return false;
+    }
+    e->lagging[e->n_lagging++] = r;
+    q->state = REQ_DECODING;
+    q->join_iter = e->view.decode_iter;
+    if (e->cfg.policy->resume) {
+        e->cfg.policy->resume(e->cfg.policy_state, &e->view, r);
+    }
+    return decodes_join(e, r) == 0;
+}
+
+req_id eng_victim(struct engine *e)
+{
+    req_id r = REQ_NONE;
+
+    if (e->cfg.policy->victim) {
+        r = e->cfg.policy->victim(e->cfg.policy_state, &e->view);
+    }
+    if (r == REQ_NONE || (live_of(e, r)->state != LIVE_PREFILL && live_of(e, r)->state != LIVE_DECODE)) {
+        r = e->view.running_tail;
+        while (r != REQ_NONE && live_of(e, r)->state == LIVE_ENDING) {
+            r = e->reqs[r].q_prev;
+        }
+    }
+    return r;
+}
+
+void eng_refuse(struct engine *e, req_id r, const char *why)
+{
+    if (live_of(e, r)->state != LIVE_WAITING) {
+        return;
+    }
+    if (e->cfg.policy->drop) {
+        e->cfg.policy->drop(e->cfg.policy_state, &e->view, r);
+    }
+    e->n_waiting--;
+    e->view.n_waiting = e->n_waiting;
+    e->acted = true;
+    request_leave(e, r, false, why);
+}
+
+/* ---- the decoding set ---- */
+
+int decodes_join(struct engine *e, req_id r)
+{
+    struct live *l = live_of(e, r);
+
+    l->state = LIVE_DECODE;
+    l->join_index = e->planned;
+    l->base = e->planned - l->context_tok;
+    l->finish_index = e->planned + (l->output_tok - l->planned_tok);
+    kv_join(e->kv, &l->kv, l->base);
+    e->n_decoding++;
+    e->base_sum += l->base;
+    e->version++;
+    return finish_heap_add(e, r);
+}
+
+void decodes_leave(struct engine *e, req_id r)
+{
+    e->n_decoding--;
+    e->base_sum -= live_of(e, r)->base;
+    e->version++;
+}
+
+/* Who was left out of a decode step stays where it is: its base and its end move by one. */
+static int stall(struct engine *e, struct step *s, req_id r)
+{
+    struct live *l = live_of(e, r);
+
+    kv_stall(e->kv, &l->kv, l->base);
+    l->base++;
+    l->join_index++;
+    l->finish_index++;
+    e->base_sum++;
+    finish_heap_later(e, r);
+    if (!grow_array((void **)&s->stalled, &s->cap_stalled, s->n_stalled + 1, sizeof(req_id))) {
+        return engine_fail(e, SIM_E_NOMEM, "out of memory");
+    }
+    s->stalled[s->n_stalled++] = r;
+    e->version++;
+    return 0;
+}
+
+static int seal_one_by_one(struct engine *e, struct step *s)
+{
+    for (req_id r = e->view.running_head; r != REQ_NONE; r = e->reqs[r].q_next) {
+        struct live *l = live_of(e, r);
+
+        if (l->state == LIVE_DECODE && !l->served && stall(e, s, r) < 0) {
+            return SIM_E_NOMEM;
+        }
+        l->served = false;
+    }
+    return 0;
+}
+
+static int seal_decode(struct engine *e, struct step *s)
+{
+    uint64_t stalled_ctx = 0;
+
+    s->index = ++e->planned;
+    if (e->one_by_one && seal_one_by_one(e, s) < 0) {
+        return SIM_E_NOMEM;
+    }
+    for (uint32_t i = 0; i < s->n_stalled; i++) {
+        stalled_ctx += e->planned - live_of(e, s->stalled[i])->base;
+    }
+    s->version = e->version;
+    s->shape.n_decode = e->n_decoding - s->n_stalled;
+    s->shape.kv_resident_tok = e->n_decoding * e->planned - e->base_sum;
+    s->shape.decode_ctx_tok = s->shape.kv_resident_tok - stalled_ctx;
+    while (e->n_heap > 0 && live_of(e, e->heap[0])->finish_index == e->planned) {
+        req_id r = e->heap[0];
+        struct live *l = live_of(e, r);
+
+        if (!grow_array((void **)&s->ending, &s->cap_ending, s->n_ending + 1, sizeof(req_id))) {
+            return engine_fail(e, SIM_E_NOMEM, "out of memory");
+        }
+        s->ending[s->n_ending++] = r;
+        l->planned_tok = l->output_tok;
+        l->context_tok = (uint32_t)(e->planned - l->base);
+        kv_leave(e->kv, &l->kv, l->base, e->planned);
+        decodes_leave(e, r);
+        finish_heap_remove(e, r);
+        l->state = LIVE_ENDING;
+    }
+    return 0;
+}
+
+static int seal_chunks(struct engine *e, struct step *s)
+{
+    for (uint32_t i = 0; i < s->n_chunk; i++) {
+        struct chunk *c = &s->chunks[i];
+        struct live *l = live_of(e, c->r);
+        uint64_t n = c->n_tok;
+
+        s->shape.n_prefill++;
+        s->shape.prefill_ctx_tok += c->start_tok + n;
+        s->shape.prefill_pairs += n * c->start_tok + n * (n + 1) / 2;
+        s->shape.prefill_sq += n * n;
+        s->shape.kv_resident_tok += c->start_tok + n;
+        if (!c->last) {
+            continue;
+        }
+        s->shape.prefill_done++;
+        prefilling_remove(e, c->r);
+        l->planned_tok = l->context_tok - e->reqs[c->r].prompt_tok + 1;
+        c->ends = l->planned_tok >= l->output_tok;
+        if (c->ends) {
+            l->state = LIVE_ENDING;
+        } else if (decodes_join(e, c->r) < 0) {
+            return SIM_E_NOMEM;
+        }
+    }
+    return 0;
+}
+
+static void step_clear(struct step *s)
+{
+    memset(&s->shape, 0, sizeof(s->shape));
+    s->live = false;
+    s->decode = false;
+    s->n_chunk = 0;
+    s->n_ending = 0;
+    s->n_stalled = 0;
+    s->out_bytes = 0;
+    s->in_bytes = 0;
+    s->out_copies = 0;
+    s->in_copies = 0;
+}
+
+int step_plan(struct engine *e, struct step *s)
+{
+    step_clear(s);
+    e->building = s;
+    e->preempted_now = false;
+    e->one_by_one = false;
+    e->n_served = 0;
+    e->acted = false;
+    s->again = e->cfg.batcher->plan(e->cfg.batcher_state, e);
+    if (e->err->code) {
+        return e->err->code;
+    }
+    s->live = s->decode || s->n_chunk > 0;
+    s->shape.n_resident = e->n_running;
+    if (s->decode && seal_decode(e, s) < 0) {
+        return SIM_E_NOMEM;
+    }
+    if (seal_chunks(e, s) < 0) {
+        return SIM_E_NOMEM;
+    }
+    e->building = NULL;
+    if (e->acted || e->preempted_now || s->again == 0) {
+        s->again = 1;
+    }
+    return 0;
+}

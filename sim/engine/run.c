@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The clock of one replica: arrivals, step boundaries, epochs of identical decode steps and the jump
+ * over them. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim/engine/engine.h"
+
+/* ---- set-up ---- */
+
+int engine_init(struct engine *e, const struct engine_config *c, struct arena *a, struct err *err)
+{
+    memset(e, 0, sizeof(*e));
+    e->cfg = *c;
+    e->arena = a;
+    e->err = err;
+    e->free_slot = REQ_NONE;
+    e->view.running_head = e->view.running_tail = REQ_NONE;
+    e->prefill_head = e->prefill_tail = REQ_NONE;
+    e->swapped_head = e->swapped_tail = REQ_NONE;
+    e->planned = e->done = DECODE_ORIGIN;
+    e->cur = &e->buf[0];
+    e->next = &e->buf[1];
+    e->host = (struct pool){.name = "host", .capacity_byte = c->host_kv_bytes};
+    e->next_sample_ns = c->obs.tick_ns ? 0 : SIM_NEVER;
+    e->kv = kv_new(&c->kv, a, err);
+    return e->kv ? 0 : err->code;
+}
+
+static void step_release(struct step *s)
+{
+    free(s->chunks);
+    free(s->ending);
+    free(s->stalled);
+}
+
+void engine_release(struct engine *e)
+{
+    for (uint32_t seg = 0; seg < e->cap_slots >> SEGMENT_LOG2; seg++) {
+        for (uint32_t i = 0; i < 1u << SEGMENT_LOG2; i++) {
+            kv_seq_release(&e->segments[seg][i].kv);
+        }
+        free(e->segments[seg]);
+    }
+    free(e->segments);
+    free(e->reqs);
+    free(e->heap);
+    free(e->fresh);
+    free(e->lagging);
+    step_release(&e->buf[0]);
+    step_release(&e->buf[1]);
+    kv_release(e->kv);
+}
+
+/* ---- arrivals ---- */
+
+static int fetch_arrival(struct engine *e)
+{
+    int rc = e->cfg.arrivals(e->cfg.arrivals_ctx, &e->next_arrival, e->err);
+
+    if (rc < 0) {
+        return rc;
+    }
+    e->have_arrival = rc > 0;
+    e->next_visible_ns = e->have_arrival
+                             ? e->next_arrival.time_ns + e->cfg.request_delay_ns
+                             : SIM_NEVER;
+    return 0;
+}
+
+static void fill_request(struct engine *e, req_id r, const struct arrival *a)
+{
+    struct req *q = &e->reqs[r];
+    struct live *l = live_of(e, r);
+
+    q->serial = e->next_serial++;
+    q->arrival_ns = a->time_ns;
+    q->client = a->client;
+    q->prompt_tok = a->prompt_tok;
+    q->priority = a->priority;
+    q->weight = e->cfg.client_weight ? e->cfg.client_weight(e->cfg.arrivals_ctx, a->client) : 1;
+    q->ttft_slo_ms = a->ttft_slo_ms;
+    q->tpot_slo_ms = a->tpot_slo_ms;
+    q->e2e_slo_ms = a->e2e_slo_ms;
+    q->session = a->session;
+    q->turn = a->turn;
+    q->state = REQ_WAITING;
+    l->state = LIVE_WAITING;
+    l->output_tok = a->output_tok;
+    l->max_output_tok = a->max_output_tok > a->output_tok ? a->max_output_tok : a->output_tok;
+    l->context_tok = a->prompt_tok;
+    l->admit_ns = SIM_NEVER;
+    l->measured_ttft_s = a->measured_ttft_s;
+    l->measured_e2e_s = a->measured_e2e_s;
+}
+
+/* Why a request can never run, or NULL. Real engines turn such a request away at the door. */
+static const char *hopeless(struct engine *e, req_id r)
+{
+    if (e->cfg.batcher->never_fits) {
+        const char *why = e->cfg.batcher->never_fits(e->cfg.batcher_state, e, r);
+
+        if (why) {
+            return why;
+        }
+    }
+    return kv_blocks_for(e->kv, (uint64_t)e->reqs[r].prompt_tok + 1) > kv_total(e->kv)
+               ? "its prompt does not fit the KV pool"
+               : NULL;
+}
+
+static int arrive(struct engine *e)
+{
+    const struct arrival *a = &e->next_arrival;
+    req_id r = slot_take(e, e->err);
+    const char *why;
+
+    if (r == REQ_NONE) {
+        return SIM_E_NOMEM;
+    }
+    fill_request(e, r, a);
+    e->n.arrived++;
+    e->last_arrival_ns = a->time_ns;
+    if (a->n_hash > 0 && kv_seq_set_prefix(e->kv, &live_of(e, r)->kv, a->hash, a->n_hash, a->hash_tok,
+                                           a->prompt_tok, e->err) < 0) {
+        return e->err->code;
+    }
+    if (e->cfg.obs.arrived) {
+        e->cfg.obs.arrived(e->cfg.obs.o, &e->reqs[r], live_of(e, r));
+    }
+    why = hopeless(e, r);
+    if (why) {
+        return request_leave(e, r, false, why);
+    }
+    why = e->cfg.policy->arrive ? e->cfg.policy->arrive(e->cfg.policy_state, &e->view, r) : NULL;
+    if (why) {
+        return request_leave(e, r, true, why);
+    }
+    e->n_waiting++;
+    e->view.n_waiting = e->n_waiting;
+    return 0;
+}
+
+static int drain_arrivals(struct engine *e)
+{
+    while (e->next_visible_ns <= e->now) {
+        if (arrive(e) < 0 || fetch_arrival(e) < 0) {
+            return e->err->code;
+        }
+        if (!e->have_arrival) {
+            e->waiting_at_last_arrival = e->n_waiting;
+        }
+    }
+    return 0;
+}
+
+/* ---- epochs ---- */
+
+/* End of the k-th step: start + floor of the sum of the first k durations. */
+static sim_wide epoch_ticks(const struct epoch *ep, uint64_t k)
+{
+    return (sim_wide)ep->cost.base * (sim_wide)k +
+           (sim_wide)ep->cost.slope * ((sim_wide)k * (sim_wide)(k - 1) / 2);
+}
+
+static sim_ns epoch_end(const struct epoch *ep, uint64_t k)
+{
+    return ep->start_ns + (sim_ns)(epoch_ticks(ep, k) >> SIM_TICKS_PER_NS_LOG2);
+}
+
+static bool plain_decode(const struct step *s)
+{
+    return s->live && s->decode && s->n_chunk == 0 && s->n_stalled == 0 && s->out_bytes <= 0 &&
+           s->in_bytes <= 0;
+}
+
+static void epoch_open(struct engine *e, const struct step *s)
+{
+    struct epoch *ep = &e->epoch;
+
+    if (e->cfg.cost->outside && e->cfg.cost->outside(e->cfg.cost_state, &s->shape)) {
+        e->n.outside_range++;
+    }
+    e->cfg.cost->iteration(e->cfg.cost_state, &s->shape, &ep->cost);
+    ep->cost.base += e->cfg.step_overhead;
+    ep->open = plain_decode(s);
+    ep->start_ns = e->cur_start_ns;
+    ep->k = 0;
+    ep->version = s->version;
+}
+
+/* KV on the move before the step: both directions at once, then the step (vLLM V0: swap_blocks runs
+ * before the model). */
+static sim_ns swap_time(struct engine *e, const struct step *s)
+{
+    sim_ns t = e->now;
+    uint64_t tag;
+    int under_way = 0;
+
+    if (s->out_bytes > 0) {
+        fabric_start(e->cfg.fabric, t, &e->cfg.link_down, 1, s->out_bytes, s->out_copies, 0);
+        under_way++;
+    }
+    if (s->in_bytes > 0) {
+        fabric_start(e->cfg.fabric, t, &e->cfg.link_up, 1, s->in_bytes, s->in_copies, 1);
+        under_way++;
+    }
+    e->n.swap_out_bytes += s->out_bytes;
+    e->n.swap_in_bytes += s->in_bytes;
+    while (under_way > 0) {
+        t = fabric_next(e->cfg.fabric);
+        while (fabric_poll(e->cfg.fabric, t, &tag)) {
+            under_way--;
+        }
+    }
+    return t;
+}
+
+static void step_start(struct engine *e, struct step *s)
+{
+    struct epoch *ep = &e->epoch;
+
+    e->cur_start_ns = e->now;
+    if (s->out_bytes > 0 || s->in_bytes > 0) {
+        e->cur_start_ns = swap_time(e, s);
+    }
+    if (!(ep->open && plain_decode(s) && ep->version == s->version && ep->k < ep->cost.valid &&
+          epoch_end(ep, ep->k) == e->now)) {
+        epoch_open(e, s);
+    }
+    ep->k++;
+    e->cur_ticks = ep->cost.base + ep->cost.slope * (sim_tick)(ep->k - 1);
+    e->cur_end_ns = epoch_end(ep, ep->k);
+}
+
+/* Number of boundaries b(1), b(2), ... <= limit that come before `until`; b(i) is the end of step
+ * k + i - 1 of the epoch, where k is under way. */
+static uint64_t boundaries_before(const struct epoch *ep, sim_ns until, uint64_t limit)
+{
+    sim_wide room;
+    double base = (double)ep->cost.base, slope = (double)ep->cost.slope, k;
+    uint64_t n;
+
+    if (until == SIM_NEVER) {
+        return limit;
+    }
+    if (until <= ep->start_ns) {
+        return 0;
+    }
+    room = (sim_wide)(until - ep->start_ns) << SIM_TICKS_PER_NS_LOG2;
+    if (slope > 0) {
+        double b = base - slope / 2;
+
+        k = (sqrt(b * b + 2 * slope * (double)room) - b) / slope;
+    } else {
+        k = (double)room / base;
+    }
+    n = k > 1e18 ? (uint64_t)1e18 : (uint64_t)k;
+    if (n > ep->k - 1 + limit) {
+        n = ep->k - 1 + limit;
+    }
+    /* The estimate is off by rounding only; the integers decide. */
+    while (n > 0 && epoch_ticks(ep, n) >= room) {
+        n--;
+    }
+    while (n < ep->k - 1 + limit && epoch_ticks(ep, n + 1) < room) {
+        n++;
+    }
+    return n >= ep->k ? n - ep->k + 1 : 0;
+}
+
+static uint64_t at_most(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* How many further steps would be planned exactly like the last one. */
+static uint64_t skippable(struct engine *e)
+{
+    const struct step *last = e->cfg.traits.async_depth2 ? e->next : e->cur;
+    sim_ns until = e->next_visible_ns < e->next_sample_ns ? e->next_visible_ns : e->next_sample_ns;
+    uint64_t limit;
+
+    if (!plain_decode(last) || last->n_ending > 0 || last->again <= 1 || e->n_lagging > 0) {
+        return 0;
+    }
+    if (last != e->cur && (!plain_decode(e->cur) || e->cur->n_ending > 0 ||
+                           e->cur->version != last->version)) {
+        return 0;
+    }
+    if (!e->epoch.open || last->version != e->version || e->n_heap == 0) {
+        return 0;
+    }
+    limit = at_most(last->again - 1, e->epoch.cost.valid - e->epoch.k);
+    limit = at_most(limit, live_of(e, e->heap[0])->finish_index - e->planned - 1);
+    if (limit > 0 && e->n_waiting > 0) {
+        uint64_t horizon = e->cfg.policy->horizon
+                               ? e->cfg.policy->horizon(e->cfg.policy_state, &e->view)
+                               : 1;
+
+        limit = at_most(limit, horizon - 1);
+    }
+    if (limit > 0) {
+        limit = boundaries_before(&e->epoch, until, limit);
+    }
+    return limit > 0 ? kv_steps_possible(e->kv, e->planned + 1, limit) : 0;
+}
+
+static int jump(struct engine *e, uint64_t j)
+{
+    struct step *last = e->cfg.traits.async_depth2 ? e->next : e->cur;
+    uint64_t k = e->epoch.k;
+
+    if (kv_step(e->kv, e->planned + 1, j) < 0) {
+        return engine_fail(e, SIM_E_NOMEM, "out of memory for block tables");
+    }
+    steps_complete(e, e->cur, j, epoch_end(&e->epoch, k + j - 1));
+    e->planned += j;
+    e->epoch.k += j;
+    e->cur_start_ns = e->now;
+    e->cur_end_ns = epoch_end(&e->epoch, k + j);
+    e->cur_ticks = e->epoch.cost.base + e->epoch.cost.slope * (sim_tick)(k + j - 1);
+    last->again -= j;
+    for (int i = 0; i < (last == e->cur ? 1 : 2); i++) {
+        struct step *s = i == 0 ? last : e->cur;
+
+        s->index += j;
+        s->shape.decode_ctx_tok += j * s->shape.n_decode;
+        s->shape.kv_resident_tok += j * s->shape.n_decode;
+    }
+    if (e->cfg.batcher->skipped) {
+        e->cfg.batcher->skipped(e->cfg.batcher_state, e, j);
+    }
+    return 0;
+}
+
+/* ---- idle, or stuck ---- */
+
+static void samples_until(struct engine *e, sim_ns t)
+{
+    while (e->next_sample_ns <= t) {
+        e->cfg.obs.sample(e->cfg.obs.o, e->next_sample_ns);
+        e->next_sample_ns += e->cfg.obs.tick_ns;
+    }
+}
+
+static void wait_for_arrival(struct engine *e)
+{
+    sim_ns t = e->next_visible_ns;
+    sim_ns poll = e->cfg.traits.idle_poll_ns;
+
+    if (poll > 0 && t > e->now) {
+        t = e->now + (t - e->now + poll - 1) / poll * poll;
+    }
+    if (e->next_sample_ns < t) {
+        samples_until(e, t - 1);
+    }
+    e->now = t;
+    e->epoch.open = false;
+}
+
+/* Nothing under way and nothing planned although somebody waits or runs: say who is to blame. */
+static int stuck(struct engine *e)
+{
+    req_id r = eng_pick(e);
+    const char *why;
+
+    if (e->n_running > 0) {
+        return engine_fail(e, SIM_E_CHECK,
+                           "no progress at %.6f s: batcher %s made an empty step with %u running, %u "
+                           "waiting and %llu of %llu KV blocks free",
+                           (double)e->now / 1e9, e->cfg.batcher_name, e->n_running, e->n_waiting,
+                           (unsigned long long)kv_free(e->kv), (unsigned long long)kv_total(e->kv));
+    }
+    if (e->n_swapped > 0) {
+        return engine_fail(e, SIM_E_CHECK,
+                           "no progress at %.6f s: batcher %s leaves %u requests swapped out in front "
+                           "of an empty GPU",
+                           (double)e->now / 1e9, e->cfg.batcher_name, e->n_swapped);
+    }
+    if (r == REQ_NONE) {
+        if (e->have_arrival) {
+            wait_for_arrival(e);
+            return 0;
+        }
+        return engine_fail(e, SIM_E_CHECK,
+                           "no progress at %.6f s: policy %s names nobody to run although %u requests "
+                           "wait and nothing runs",
+                           (double)e->now / 1e9, e->cfg.policy_name, e->n_waiting);
+    }
+    why = hopeless(e, r);
+    if (why || kv_blocks_for(e->kv, (uint64_t)live_of(e, r)->context_tok + 1) > kv_total(e->kv)) {
+        eng_refuse(e, r, why ? why : "it does not fit the KV pool");
+        return 0;
+    }
+    return engine_fail(e, SIM_E_CHECK,
+                       "no progress at %.6f s: batcher %s does not admit request %llu (%u tokens) to an "
+                       "empty engine with %llu KV blocks free",
+                       (double)e->now / 1e9, e->cfg.batcher_name,
+                       (unsigned long long)e->reqs[r].serial, live_of(e, r)->context_tok,
+                       (unsigned long long)kv_free(e->kv));
+}
+
+/* ---- invariants (--check) ---- */
+
+int engine_verify(const struct engine *e, struct err *err)
+{
+    uint64_t gone = e->n.finished + e->n.rejected + e->n.refused;
+    uint32_t n = 0;
+
+    for (req_id r = e->view.running_head; r != REQ_NONE; r = e->reqs[r].q_next) {
+        n++;
+    }
+    if (n != e->n_running) {
+        return err_set(err, SIM_E_CHECK, "%u requests in the running list, %u counted", n, e->n_running);
+    }
+    if (e->n.arrived != gone + e->n_running + e->n_waiting + e->n_swapped) {
+        return err_set(err, SIM_E_CHECK,
+                       "requests lost at %.9f s: %llu arrived, %llu left, %u running, %u waiting, %u "
+                       "swapped",
+                       (double)e->now / 1e9, (unsigned long long)e->n.arrived,
+                       (unsigned long long)gone, e->n_running, e->n_waiting, e->n_swapped);
+    }
+    if (e->cfg.policy->waiting && e->cfg.policy->waiting(e->cfg.policy_state) != e->n_waiting) {
+        return err_set(err, SIM_E_CHECK, "policy %s holds %u waiting requests, the engine %u",
+                       e->cfg.policy_name, e->cfg.policy->waiting(e->cfg.policy_state), e->n_waiting);
+    }
+    if (e->n_heap != e->n_decoding) {
+        return err_set(err, SIM_E_CHECK, "%u decoding requests, %u with an end", e->n_decoding,
+                       e->n_heap);
+    }
+    return kv_check(e->kv, err);
+}
+
+/* ---- the loop ---- */
+
+static bool all_done(const struct engine *e)
+{
+    return !e->have_arrival && e->n_running == 0 && e->n_waiting == 0 && e->n_swapped == 0;
+}
+
+static int idle(struct engine *e)
+{
+    if (e->acted) {
+        return 0; /* somebody was refused: the next one may do better */
+    }
+    if (e->n_running == 0 && e->n_waiting == 0 && e->n_swapped == 0) {
+        wait_for_arrival(e);
+        return 0;
+    }
+    return stuck(e);
+}
+
+static int boundary(struct engine *e)
+{
+    uint64_t j;
+    sim_ns before = e->now;
+
+    e->view.now_ns = e->now;
+    samples_until(e, e->now);
+    if (drain_arrivals(e) < 0) {
+        return e->err->code;
+    }
+    if (e->next->live) {
+        struct step *s = e->cur;
+
+        e->cur = e->next;
+        e->next = s;
+    } else if (step_plan(e, e->cur) < 0) {
+        return e->err->code;
+    }
+    if (!e->cur->live) {
+        return all_done(e) ? 0 : idle(e);
+    }
+    e->n.walked++;
+    step_start(e, e->cur);
+    if (e->cfg.traits.async_depth2 && step_plan(e, e->next) < 0) {
+        return e->err->code;
+    }
+    j = e->cfg.skip ? skippable(e) : 0;
+    if (j > 0 && jump(e, j) < 0) {
+        return e->err->code;
+    }
+    e->now = e->cur_end_ns;
+    if (e->now < before) {
+        return engine_fail(e, SIM_E_CHECK, "the clock ran backwards at %.9f s", (double)before / 1e9);
+    }
+    if (step_complete(e, e->cur) < 0 || e->err->code) {
+        return e->err->code;
+    }
+    return e->cfg.check ? engine_verify(e, e->err) : 0;
+}
+
+int engine_run(struct engine *e, struct err *err)
+{
+    e->err = err;
+    if (fetch_arrival(e) < 0) {
+        return err->code;
+    }
+    while (!all_done(e)) {
+        if (boundary(e) < 0) {
+            return err->code;
+        }
+        if ((++e->poll_count & 4095) == 0 && e->cfg.poll && e->cfg.poll(e->cfg.arrivals_ctx)) {
+            return err_set(err, SIM_E_INTR, "interrupted at %.3f s of simulated time",
+                           (double)e->now / 1e9);
+        }
+    }
+    return 0;
+}
