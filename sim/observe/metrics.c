@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sim/observe/metrics.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim/observe/service.h"
+
+int metrics_init(struct metrics *m, const struct run_config *c, const struct run_hooks *h,
+                 struct engine *engine, struct arena *a, struct err *e)
+{
+    struct hist *all[] = {&m->ttft, &m->tpot, &m->itl, &m->e2el, &m->queue};
+
+    memset(m, 0, sizeof(*m));
+    m->cfg = c;
+    m->hooks = h;
+    m->engine = engine;
+    m->arena = a;
+    m->bin_s = SERVICE_FIRST_BIN_S;
+    m->output_delay_ns = (sim_ns)llround(c->output_delay_s * 1e9);
+    m->warmup_ns = (sim_ns)llround(c->warmup_s * 1e9);
+    m->keep_series = c->series_step_s > 0;
+    m->point_every = 1;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        if (hist_init(all[i], a) < 0) {
+            return err_set(e, SIM_E_NOMEM, "out of memory for histograms");
+        }
+    }
+    if (m->keep_series) {
+        m->point_t = arena_calloc(a, SERIES_POINTS, sizeof(double));
+        m->point_kv = arena_calloc(a, SERIES_POINTS, sizeof(double));
+        m->point_running = arena_calloc(a, SERIES_POINTS, sizeof(double));
+        m->point_waiting = arena_calloc(a, SERIES_POINTS, sizeof(double));
+        if (!m->point_t || !m->point_kv || !m->point_running || !m->point_waiting) {
+            return err_set(e, SIM_E_NOMEM, "out of memory for series");
+        }
+    }
+    return 0;
+}
+
+void metrics_release(struct metrics *m)
+{
+    for (uint32_t c = 0; c < m->n_clients; c++) {
+        free(m->clients[c].served);
+        free(m->clients[c].asked);
+    }
+    free(m->clients);
+}
+
+static struct client_stats *client_of(struct metrics *m, uint32_t client)
+{
+    if (client >= m->n_clients) {
+        if (!grow_array((void **)&m->clients, &m->cap_clients, client + 1, sizeof(*m->clients))) {
+            m->out_of_memory = true;
+            return NULL;
+        }
+        for (uint32_t c = m->n_clients; c <= client; c++) {
+            m->clients[c] = (struct client_stats){.weight = 1};
+            if (c < SERVICE_CLIENTS) {
+                m->clients[c].served = calloc(SERVICE_BINS, sizeof(double));
+                m->clients[c].asked = calloc(SERVICE_BINS, sizeof(double));
+                m->out_of_memory |= !m->clients[c].served || !m->clients[c].asked;
+            }
+        }
+        m->n_clients = client + 1;
+    }
+    return m->out_of_memory ? NULL : &m->clients[client];
+}
+
+static double in_seconds(sim_ns t)
+{
+    return (double)t / 1e9;
+}
+
+static void on_arrived(void *o, const struct req *r, const struct live *l)
+{
+    struct metrics *m = o;
+    struct client_stats *c = client_of(m, r->client);
+
+    m->arrivals++;
+    m->asked_prompt += r->prompt_tok;
+    m->asked_output += l->output_tok;
+    if (++m->in_system > m->peak_in_system) {
+        m->peak_in_system = m->in_system;
+    }
+    if (c) {
+        c->requests++;
+        c->weight = (double)r->weight;
+        service_ask(m, c, in_seconds(r->arrival_ns),
+                    m->cfg->service_wp * r->prompt_tok + m->cfg->service_wq * l->output_tok);
+    }
+}
+
+static bool within(double value_ms, float own, double configured)
+{
+    double limit = own > 0 ? (double)own : configured;
+
+    return limit <= 0 || value_ms <= limit;
+}
+
+/* All goals that hold for the request (engines.md 5.1: TPOT of a one-token answer is 0). */
+static bool is_good(const struct metrics *m, const struct req *r, sim_ns ttft, double tpot, sim_ns e2e)
+{
+    return within((double)ttft / 1e6, r->ttft_slo_ms, m->cfg->slo_ttft_ms) &&
+           within(tpot / 1e6, r->tpot_slo_ms, m->cfg->slo_tpot_ms) &&
+           within((double)e2e / 1e6, r->e2e_slo_ms, m->cfg->slo_e2e_ms);
+}
+
+static void count_completed(struct metrics *m, const struct req *r, const struct live *l, sim_ns now)
+{
+    struct client_stats *c = client_of(m, r->client);
+    sim_ns first = r->first_token_ns + m->output_delay_ns, end = now + m->output_delay_ns;
+    sim_ns ttft = first - r->arrival_ns, e2e = end - r->arrival_ns;
+    double tpot = l->output_tok > 1 ? (double)(end - first) / (l->output_tok - 1) : 0;
+    double v = m->cfg->service_wp * r->prompt_tok + m->cfg->service_wq * l->output_tok;
+
+    if (!c) {
+        return;
+    }
+    c->service += v;
+    service_add(m, c, in_seconds(first), in_seconds(end), v);
+    if (r->arrival_ns < m->warmup_ns) {
+        return;
+    }
+    m->completed++;
+    m->input_tok += r->prompt_tok;
+    m->output_tok += l->output_tok;
+    hist_add(&m->ttft, ttft, 1);
+    hist_add(&m->e2el, e2e, 1);
+    hist_add(&m->queue, l->admit_ns - r->arrival_ns, 1);
+    if (l->output_tok > 1) {
+        hist_add(&m->tpot, llround(tpot), 1);
+        c->tpot_sum_ns += tpot;
+        c->tpot_n++;
+    }
+    if (l->admit_ns - r->arrival_ns > m->longest_wait_ns) {
+        m->longest_wait_ns = l->admit_ns - r->arrival_ns;
+    }
+    m->good += is_good(m, r, ttft, tpot, e2e);
+    c->completed++;
+    c->prompt_tok += r->prompt_tok;
+    c->output_tok += l->output_tok;
+    c->ttft_ns += ttft;
+    c->e2e_ns += e2e;
+}
+
+static int tell_hook(struct metrics *m, const struct req *r, const struct live *l, bool rejected,
+                     const char *why, sim_ns now, struct err *e)
+{
+    bool started = r->first_token_ns != SIM_NEVER;
+    struct request_row row = {
+        .serial = r->serial,
+        .client = r->client,
+        .prompt_tok = r->prompt_tok,
+        .output_tok = why ? 0 : l->output_tok,
+        .cached_tok = l->hit_tok,
+        .preemptions = l->preemptions,
+        .arrival_ns = r->arrival_ns,
+        .admit_ns = l->admit_ns,
+        .first_token_ns = started ? r->first_token_ns + m->output_delay_ns : SIM_NEVER,
+        .finish_ns = why ? SIM_NEVER : now + m->output_delay_ns,
+        .status = !why ? REQUEST_OK : rejected ? REQUEST_REJECTED : REQUEST_REFUSED,
+        .reason = why,
+        .measured_ttft_s = l->measured_ttft_s,
+        .measured_e2e_s = l->measured_e2e_s,
+    };
+
+    return m->hooks->request(m->hooks->ctx, &row, e);
+}
+
+static int on_left(void *o, const struct req *r, const struct live *l, bool rejected, const char *why,
+                   struct err *e)
+{
+    struct metrics *m = o;
+    sim_ns now = m->engine->now;
+
+    m->in_system--;
+    m->last_leave_ns = now + m->output_delay_ns;
+    if (!why) {
+        count_completed(m, r, l, now);
+    } else if (rejected) {
+        struct client_stats *c = client_of(m, r->client);
+
+        if (c) {
+            c->rejected++;
+        }
+    }
+    if (m->out_of_memory) {
+        return err_set(e, SIM_E_NOMEM, "out of memory for the metrics of %u clients", m->n_clients);
+    }
+    return m->hooks && m->hooks->request ? tell_hook(m, r, l, rejected, why, now, e) : 0;
+}
+
+static void on_gap(void *o, sim_ns ns, uint64_t n)
+{
+    hist_add(&((struct metrics *)o)->itl, ns, n);
+}
+
+static void on_gaps(void *o, sim_tick base, sim_tick slope, uint64_t k, uint64_t n)
+{
+    hist_add_affine(&((struct metrics *)o)->itl, base, slope, k, n);
+}
+
+static void thin_points(struct metrics *m)
+{
+    for (uint32_t i = 0; i < SERIES_POINTS / 2; i++) {
+        m->point_t[i] = m->point_t[2 * i];
+        m->point_kv[i] = m->point_kv[2 * i];
+        m->point_running[i] = m->point_running[2 * i];
+        m->point_waiting[i] = m->point_waiting[2 * i];
+    }
+    m->n_points = SERIES_POINTS / 2;
+    m->point_every *= 2;
+    m->point_phase = 0;
+}
+
+static void on_sample(void *o, sim_ns at)
+{
+    struct metrics *m = o;
+    const struct engine *g = m->engine;
+    double kv = 1 - (double)kv_free(g->kv) / (double)kv_total(g->kv);
+
+    m->n_samples++;
+    m->n_waiting_samples += g->n_waiting > 0;
+    m->sum_kv += kv;
+    m->sum_running += g->n_running;
+    m->sum_waiting += g->n_waiting;
+    if (!m->keep_series || m->point_phase++ % m->point_every != 0) {
+        return;
+    }
+    m->point_t[m->n_points] = in_seconds(at);
+    m->point_kv[m->n_points] = kv;
+    m->point_running[m->n_points] = g->n_running;
+    m->point_waiting[m->n_points] = g->n_waiting;
+    if (++m->n_points == SERIES_POINTS) {
+        thin_points(m);
+    }
+}
+
+struct engine_observer metrics_observer(struct metrics *m)
+{
+    return (struct engine_observer){
+        .arrived = on_arrived,
+        .left = on_left,
+        .gap = on_gap,
+        .gaps = on_gaps,
+        .sample = on_sample,
+        .tick_ns = (sim_ns)llround((m->keep_series ? m->cfg->series_step_s : 1.0) * 1e9),
+        .o = m,
+    };
+}

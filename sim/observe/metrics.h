@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Listens to a run and sums it up: the metrics of `vllm bench serve` under its names, per-client
+ * service and the differences in it (VTC, OSDI'24; fairness.md 2.6), utilisation, series. Memory does
+ * not grow with the number of requests. */
+#ifndef STEELYARD_METRICS_H
+#define STEELYARD_METRICS_H
+
+#include "sim/core/arena.h"
+#include "sim/core/err.h"
+#include "sim/core/hist.h"
+#include "sim/engine/engine.h"
+#include "sim/run.h"
+
+/* Service over time is kept in bins whose width doubles when the run grows longer than they reach. */
+#define SERVICE_BINS        2048
+#define SERVICE_CLIENTS     512 /* clients beyond these have totals, but no curve */
+#define SERVICE_FIRST_BIN_S 0.25
+#define SERVICE_TICKS       20  /* of the published service metrics */
+#define SERIES_POINTS       2048
+
+struct client_stats {
+    uint64_t requests, completed, rejected, prompt_tok, output_tok;
+    double service, weight;
+    sim_wide ttft_ns, e2e_ns;
+    double tpot_sum_ns;
+    uint64_t tpot_n;
+    double *served; /* SERVICE_BINS: service given, spread from first token to finish */
+    double *asked;  /* demand arriving */
+};
+
+struct metrics {
+    const struct run_config *cfg;
+    const struct run_hooks *hooks;
+    struct engine *engine;
+    struct arena *arena;
+    struct hist ttft, tpot, itl, e2el, queue;
+    uint64_t completed, good, input_tok, output_tok, late_queue_n;
+    uint32_t in_system, peak_in_system;
+    sim_ns last_leave_ns, longest_wait_ns;
+    sim_ns output_delay_ns, warmup_ns;
+    struct client_stats *clients;
+    uint32_t n_clients, cap_clients;
+    double bin_s;
+    sim_wide asked_prompt, asked_output; /* over all arrivals */
+    uint64_t arrivals;
+    /* samples */
+    double sum_kv, sum_running, sum_waiting;
+    uint64_t n_samples, n_waiting_samples;
+    bool keep_series;
+    double *point_t, *point_kv, *point_running, *point_waiting;
+    uint32_t n_points;
+    uint64_t point_every, point_phase;
+    bool out_of_memory;
+};
+
+int metrics_init(struct metrics *m, const struct run_config *c, const struct run_hooks *h,
+                 struct engine *engine, struct arena *a, struct err *e);
+/* The observer to hand to the engine. */
+struct engine_observer metrics_observer(struct metrics *m);
+/* Fill the numbers of *ret. `capacity_req_s` is what the machine could take (NaN = unknown). */
+int metrics_finish(struct metrics *m, double capacity_req_s, const char *(*client_name)(void *, uint32_t),
+                   void *ctx, struct run_result *ret, struct err *e);
+void metrics_release(struct metrics *m);
+
+#endif

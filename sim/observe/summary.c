@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From what was heard to named numbers. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim/observe/metrics.h"
+#include "sim/observe/service.h"
+
+#define MAX_METRICS 96
+
+struct table {
+    struct metric *v;
+    size_t n;
+    struct arena *a;
+    bool failed;
+};
+
+static void put(struct table *t, const char *name, const char *unit, double value)
+{
+    if (t->n == MAX_METRICS) {
+        t->failed = true;
+        return;
+    }
+    t->v[t->n++] = (struct metric){.name = name, .unit = unit, .value = value};
+}
+
+static double ratio(double a, double b)
+{
+    return b > 0 ? a / b : (double)NAN;
+}
+
+/* mean, median, std and percentiles of a histogram of nanoseconds, in ms, as vllm bench serve names
+ * them. */
+static void put_hist(struct table *t, const struct hist *h, const char *what)
+{
+    static const struct {
+        const char *prefix;
+        double q;
+    } quantiles[] = {{"median", 0.5}, {"p50", 0.5}, {"p90", 0.9}, {"p95", 0.95}, {"p99", 0.99}};
+    const char *name = arena_printf(t->a, "mean_%s_ms", what);
+
+    put(t, name, "ms", hist_mean(h) / 1e6);
+    for (size_t i = 0; i < sizeof(quantiles) / sizeof(quantiles[0]); i++) {
+        name = arena_printf(t->a, "%s_%s_ms", quantiles[i].prefix, what);
+        put(t, name, "ms", hist_quantile(h, quantiles[i].q) / 1e6);
+        t->failed |= !name;
+    }
+    name = arena_printf(t->a, "std_%s_ms", what);
+    put(t, name, "ms", hist_stddev(h) / 1e6);
+    t->failed |= !name;
+}
+
+static double horizon(const struct metrics *m)
+{
+    double last = (double)m->engine->last_arrival_ns / 1e9;
+
+    if (m->cfg->service_horizon_s > 0) {
+        return m->cfg->service_horizon_s;
+    }
+    return last >= 10 ? floor(last / 10) * 10 : last;
+}
+
+static void put_service(const struct metrics *m, struct table *t)
+{
+    double h = horizon(m);
+    struct service_summary s = {NAN, NAN, NAN, NAN, NAN, NAN};
+
+    if (h > 0 && m->n_clients > 0) {
+        s = service_summarise(m, h, m->cfg->service_window_s);
+    }
+    put(t, "max_service_diff", "tok/s", s.max_diff);
+    put(t, "mean_service_diff", "tok/s", s.mean_diff);
+    put(t, "var_service_diff", "tok2/s2", s.var_diff);
+    put(t, "max_accumulated_diff", "tok", s.max_acc);
+    put(t, "mean_accumulated_diff", "tok", s.mean_acc);
+    put(t, "jain_index", "1", s.jain);
+}
+
+static void put_machine(const struct metrics *m, struct table *t, double duration_s)
+{
+    const struct engine *g = m->engine;
+    const struct engine_counters *n = &g->n;
+    double samples = (double)m->n_samples;
+
+    put(t, "gpu_utilization", "1", ratio((double)n->busy_ns / 1e9, duration_s));
+    put(t, "kv_utilization_mean", "1", ratio(m->sum_kv, samples));
+    put(t, "kv_utilization_peak", "1", ratio((double)kv_peak_used(g->kv), (double)kv_total(g->kv)));
+    put(t, "kv_pool_tokens", "tok", (double)kv_total(g->kv) * kv_block_tok(g->kv));
+    put(t, "mean_running", "1", ratio(m->sum_running, samples));
+    put(t, "mean_waiting", "1", ratio(m->sum_waiting, samples));
+    put(t, "max_concurrent_requests", "1", m->peak_in_system);
+    put(t, "mean_batch_size", "1", ratio((double)n->decode_tok, (double)n->decode_steps));
+    put(t, "iterations", "1", (double)n->steps);
+    put(t, "preemptions", "1", (double)n->preemptions);
+    put(t, "swaps_out", "1", (double)n->swaps_out);
+    put(t, "swaps_in", "1", (double)n->swaps_in);
+    put(t, "pcie_bytes_up", "byte", n->swap_in_bytes);
+    put(t, "pcie_bytes_down", "byte", n->swap_out_bytes);
+    put(t, "cache_hit_rate", "1", ratio((double)n->hit_tok, (double)n->lookup_tok));
+}
+
+static void put_all(const struct metrics *m, struct table *t, double capacity_req_s)
+{
+    const struct engine *g = m->engine;
+    double duration_s = (double)m->last_leave_ns / 1e9;
+    double span_s = (double)g->last_arrival_ns / 1e9;
+    double rate = m->arrivals > 1 ? ratio((double)m->arrivals, span_s) : (double)NAN;
+
+    put(t, "duration", "s", duration_s);
+    put(t, "completed", "1", (double)m->completed);
+    put(t, "failed", "1", (double)(g->n.rejected + g->n.refused));
+    put(t, "rejected", "1", (double)g->n.rejected);
+    put(t, "refused", "1", (double)g->n.refused);
+    put(t, "total_input_tokens", "tok", (double)m->input_tok);
+    put(t, "total_output_tokens", "tok", (double)m->output_tok);
+    put(t, "request_throughput", "1/s", ratio((double)m->completed, duration_s));
+    put(t, "request_goodput", "1/s", ratio((double)m->good, duration_s));
+    put(t, "output_throughput", "tok/s", ratio((double)m->output_tok, duration_s));
+    put(t, "total_token_throughput", "tok/s",
+        ratio((double)(m->input_tok + m->output_tok), duration_s));
+    put(t, "request_rate", "1/s", rate);
+    put(t, "offered_load", "1", rate / capacity_req_s);
+    put_hist(t, &m->ttft, "ttft");
+    put_hist(t, &m->tpot, "tpot");
+    put_hist(t, &m->itl, "itl");
+    put_hist(t, &m->e2el, "e2el");
+    put_hist(t, &m->queue, "queue");
+    put(t, "longest_wait_ms", "ms", (double)m->longest_wait_ns / 1e6);
+    put_service(m, t);
+    put_machine(m, t, duration_s);
+}
+
+/* ---- verdict ----
+ * Overloaded: more is asked than the machine can give, or the queue at the last arrival is a good part
+ * of all requests. Backlogged: somebody waits for a slot or for memory in more than a tenth of the
+ * time, but the queue comes back down. */
+static void judge(const struct metrics *m, double capacity_req_s, struct run_result *ret)
+{
+    const struct engine *g = m->engine;
+    double rate = m->arrivals > 1
+                      ? ratio((double)m->arrivals, (double)g->last_arrival_ns / 1e9)
+                      : (double)NAN;
+    double load = rate / capacity_req_s;
+    double waiting = ratio((double)m->n_waiting_samples, (double)m->n_samples);
+    uint32_t left = g->waiting_at_last_arrival;
+    const char *word = "stable", *how;
+
+    ret->verdict = RUN_STABLE;
+    if (load >= 1 || (left > 10 && left * 20.0 > (double)m->arrivals)) {
+        ret->verdict = RUN_OVERLOADED;
+        word = "overloaded";
+    } else if (waiting > 0.1) {
+        ret->verdict = RUN_BACKLOGGED;
+        word = "backlogged";
+    }
+    how = isfinite(load) ? arena_printf(m->arena, "offered load is %.0f %% of capacity (%.3g of about "
+                                                  "%.3g requests/s)", 100 * load, rate, capacity_req_s)
+                         : "offered load is not defined for this trace";
+    ret->verdict_text = arena_printf(
+        m->arena, "%s: %s, requests waited in %.0f %% of the time, %u were waiting at the last arrival",
+        word, how ? how : "", isfinite(waiting) ? 100 * waiting : 0.0, left);
+}
+
+static int fill_clients(struct metrics *m, const char *(*client_name)(void *, uint32_t), void *ctx,
+                        struct run_result *ret)
+{
+    struct client_result *out = arena_calloc(m->arena, m->n_clients, sizeof(*out));
+
+    if (!out) {
+        return SIM_E_NOMEM;
+    }
+    for (uint32_t i = 0; i < m->n_clients; i++) {
+        const struct client_stats *c = &m->clients[i];
+        double n = (double)c->completed;
+
+        out[i] = (struct client_result){
+            .name = arena_strdup(m->arena, client_name(ctx, i)),
+            .requests = c->requests,
+            .completed = c->completed,
+            .rejected = c->rejected,
+            .prompt_tok = c->prompt_tok,
+            .output_tok = c->output_tok,
+            .service = c->service,
+            .mean_ttft_ms = ratio((double)c->ttft_ns / 1e6, n),
+            .mean_e2e_ms = ratio((double)c->e2e_ns / 1e6, n),
+            .mean_tpot_ms = ratio(c->tpot_sum_ns / 1e6, (double)c->tpot_n),
+        };
+        if (!out[i].name) {
+            return SIM_E_NOMEM;
+        }
+    }
+    ret->clients = out;
+    ret->n_clients = m->n_clients;
+    return 0;
+}
+
+static struct series curve_of(struct metrics *m, uint32_t client, const char *name)
+{
+    size_t n = (size_t)ceil((double)m->last_leave_ns / 1e9 / m->bin_s);
+    double *t, *v, sum = 0;
+
+    n = n > SERVICE_BINS ? SERVICE_BINS : n;
+    t = arena_calloc(m->arena, n, sizeof(*t));
+    v = arena_calloc(m->arena, n, sizeof(*v));
+    if (!t || !v) {
+        return (struct series){.name = NULL};
+    }
+    for (size_t i = 0; i < n; i++) {
+        sum += m->clients[client].served[i];
+        t[i] = (double)(i + 1) * m->bin_s;
+        v[i] = sum;
+    }
+    return (struct series){.name = arena_printf(m->arena, "service/%s", name), .unit = "tok", .n = n,
+                           .t_s = t, .value = v};
+}
+
+/* Utilisation and queue over time, and the accumulated service of each client. */
+static int fill_series(struct metrics *m, struct run_result *ret)
+{
+    const struct {
+        const char *name;
+        const double *v;
+    } points[] = {{"kv_used_share", m->point_kv}, {"running", m->point_running},
+                  {"waiting", m->point_waiting}};
+    uint32_t curves = m->n_clients < SERVICE_CLIENTS ? m->n_clients : SERVICE_CLIENTS;
+    struct series *s;
+
+    if (!m->keep_series) {
+        return 0;
+    }
+    s = arena_calloc(m->arena, 3 + curves, sizeof(*s));
+    if (!s) {
+        return SIM_E_NOMEM;
+    }
+    for (size_t i = 0; i < 3; i++) {
+        s[i] = (struct series){.name = points[i].name, .unit = "1", .n = m->n_points,
+                               .t_s = m->point_t, .value = points[i].v};
+    }
+    for (uint32_t c = 0; c < curves; c++) {
+        s[3 + c] = curve_of(m, c, ret->clients[c].name);
+        if (!s[3 + c].name) {
+            return SIM_E_NOMEM;
+        }
+    }
+    ret->series = s;
+    ret->n_series = 3 + curves;
+    return 0;
+}
+
+static void fill_hists(struct metrics *m, struct run_result *ret)
+{
+    const struct {
+        const char *name;
+        const struct hist *h;
+    } all[] = {{"ttft", &m->ttft}, {"tpot", &m->tpot}, {"itl", &m->itl}, {"e2el", &m->e2el},
+               {"queue", &m->queue}};
+
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        ret->hists[i].name = all[i].name;
+        ret->hists[i].unit = "ns";
+        ret->hists[i].h = all[i].h;
+    }
+    ret->n_hists = sizeof(all) / sizeof(all[0]);
+}
+
+int metrics_finish(struct metrics *m, double capacity_req_s, const char *(*client_name)(void *, uint32_t),
+                   void *ctx, struct run_result *ret, struct err *e)
+{
+    struct table t = {.a = m->arena};
+
+    t.v = arena_calloc(m->arena, MAX_METRICS, sizeof(*t.v));
+    if (!t.v) {
+        return err_set(e, SIM_E_NOMEM, "out of memory for the results");
+    }
+    put_all(m, &t, capacity_req_s);
+    judge(m, capacity_req_s, ret);
+    fill_hists(m, ret);
+    if (t.failed || !ret->verdict_text || fill_clients(m, client_name, ctx, ret) < 0 ||
+        fill_series(m, ret) < 0) {
+        return err_set(e, SIM_E_NOMEM, "out of memory for the results");
+    }
+    ret->metrics = t.v;
+    ret->n_metrics = t.n;
+    return 0;
+}
+
+const struct metric *run_metric(const struct run_result *r, const char *name)
+{
+    for (size_t i = 0; i < r->n_metrics; i++) {
+        if (strcmp(r->metrics[i].name, name) == 0) {
+            return &r->metrics[i];
+        }
+    }
+    return NULL;
+}
