@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Puts a run together from its configuration and takes it apart into results. */
+#include "sim/run.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "models/cost.h"
+#include "models/gpu.h"
+#include "models/llm.h"
+#include "policies/batcher.h"
+#include "policies/open.h"
+#include "sim/engine/engine.h"
+#include "sim/observe/metrics.h"
+#include "sim/workload.h"
+
+
+struct run {
+    const struct run_config *cfg;
+    const struct run_hooks *hooks;
+    struct arena *arena;
+    struct err *err;
+    struct workload load;
+    struct llm_shape llm;
+    struct gpu_profile gpu;
+    bool has_llm, has_gpu;
+    struct cost_env cost_env;
+    const struct cost_ops *cost;
+    void *cost_state;
+    struct policy_env policy_env;
+    struct policy_instance policy;
+    const struct batcher_ops *batcher;
+    void *batcher_state;
+    struct batcher_traits traits;
+    uint64_t blocks;
+    struct engine engine;
+    bool engine_ready;
+    struct metrics metrics;
+};
+
+static int no_memory(struct run *r)
+{
+    return err_set(r->err, SIM_E_NOMEM, "out of memory while setting up the run");
+}
+
+/* ---- parts ---- */
+
+static int load_machine(struct run *r)
+{
+    const struct run_config *c = r->cfg;
+    const char *dir = steelyard_data_dir(c->data_dir, r->arena);
+
+    if (c->model && llm_load(&r->llm, c->model, dir, c->weight_dtype, c->kv_dtype, r->arena, r->err) < 0) {
+        return r->err->code;
+    }
+    if (c->gpu && gpu_load(&r->gpu, c->gpu, dir, r->arena, r->err) < 0) {
+        return r->err->code;
+    }
+    r->has_llm = c->model != NULL;
+    r->has_gpu = c->gpu != NULL;
+    return 0;
+}
+
+static int load_cost(struct run *r)
+{
+    const char *name = opt_spec_name(r->cfg->cost, r->arena);
+
+    r->cost = name ? cost_find(name) : NULL;
+    if (!r->cost) {
+        const char *names[32];
+        size_t n = 0;
+        const char *near;
+
+        while (n < 32 && cost_models[n]) {
+            names[n] = cost_models[n]->name;
+            n++;
+        }
+        near = name ? text_nearest(name, names, n) : NULL;
+        return err_set(r->err, SIM_E_CONFIG, "cost: no cost model '%s'%s%s%s (steelyard list costs)",
+                       name ? name : "", near ? "; did you mean '" : "", near ? near : "",
+                       near ? "'?" : "");
+    }
+    r->cost_state = arena_alloc(r->arena, r->cost->state_size);
+    if (!r->cost_state) {
+        return no_memory(r);
+    }
+    if (opt_spec_apply(r->cfg->cost, r->cost->options, r->cost_state, r->arena, r->err) < 0) {
+        return err_wrap(r->err, "cost: ");
+    }
+    r->cost_env = (struct cost_env){.llm = r->has_llm ? &r->llm : NULL,
+                                    .gpu = r->has_gpu ? &r->gpu : NULL,
+                                    .tp = (uint32_t)r->cfg->tp,
+                                    .arena = r->arena};
+    return r->cost->init(r->cost_state, &r->cost_env, r->err);
+}
+
+static int load_batcher(struct run *r)
+{
+    const char *name = opt_spec_name(r->cfg->batcher, r->arena);
+    struct batcher_env env = {.arena = r->arena,
+                              .gpu_mem_bytes = r->has_gpu ? r->gpu.mem_bytes : 0,
+                              .gpu_name = r->has_gpu ? r->gpu.name : NULL,
+                              .max_context_tok = r->has_llm ? r->llm.max_context_tok : 0,
+                              .kv_tok = (int64_t)r->cfg->kv_tokens,
+                              .traits = &r->traits};
+
+    r->batcher = name ? batcher_find(name) : NULL;
+    if (!r->batcher) {
+        const char *names[32];
+        size_t n = 0;
+        const char *near;
+
+        while (n < 32 && batchers[n]) {
+            names[n] = batchers[n]->name;
+            n++;
+        }
+        near = name ? text_nearest(name, names, n) : NULL;
+        return err_set(r->err, SIM_E_CONFIG,
+                       "batcher: no batcher '%s'%s%s%s (steelyard list batchers)", name ? name : "",
+                       near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    }
+    r->traits.block_tok = 1;
+    r->batcher_state = arena_alloc(r->arena, r->batcher->state_size);
+    if (!r->batcher_state) {
+        return no_memory(r);
+    }
+    if (r->batcher->options &&
+        opt_spec_apply(r->cfg->batcher, r->batcher->options, r->batcher_state, r->arena, r->err) < 0) {
+        return err_wrap(r->err, "batcher: ");
+    }
+    return r->batcher->init(r->batcher_state, &env, r->err);
+}
+
+/* Usable blocks of the pool: as logged, as given in tokens, or by the memory rule. */
+static int size_pool(struct run *r)
+{
+    const struct run_config *c = r->cfg;
+    uint32_t block = r->traits.block_tok;
+    int64_t tok;
+
+    if (c->kv_blocks > 0 && c->kv_tokens > 0) {
+        return err_set(r->err, SIM_E_CONFIG, "kv.blocks and kv.tokens say the same thing: give one");
+    }
+    if (c->kv_blocks > 0) {
+        r->blocks = (uint64_t)c->kv_blocks;
+    } else if (c->kv_tokens > 0) {
+        r->blocks = (uint64_t)c->kv_tokens / block;
+    } else if (r->has_gpu && r->has_llm) {
+        if (gpu_kv_tokens(&r->gpu, &r->llm, (uint32_t)c->tp, c->gpu_mem_util,
+                          r->traits.max_batched_tok, block, &tok, r->err) < 0) {
+            return r->err->code;
+        }
+        r->blocks = (uint64_t)tok / block;
+    } else {
+        return err_set(r->err, SIM_E_CONFIG,
+                       "size of the KV pool unknown: name a model and a GPU, or set kv.tokens");
+    }
+    if (r->traits.null_block && r->blocks > 0) {
+        r->blocks--;
+    }
+    return r->blocks > 0 ? 0
+                         : err_set(r->err, SIM_E_CONFIG, "the KV pool is smaller than one block of %u tokens",
+                                   block);
+}
+
+static uint32_t truth_output(const void *engine, req_id q)
+{
+    return live_of(engine, q)->output_tok;
+}
+
+static int on_violation(void *ctx, const char *text)
+{
+    struct run *r = ctx;
+    bool first = r->err->code == 0;
+
+    err_set(r->err, SIM_E_CHECK, "policy %s: %s", r->cfg->policy, text);
+    return first ? 0 : 1;
+}
+
+static void on_log(void *ctx, const char *line)
+{
+    struct run *r = ctx;
+
+    if (r->hooks && r->hooks->log) {
+        r->hooks->log(r->hooks->ctx, line);
+    }
+}
+
+static int load_policy(struct run *r)
+{
+    r->policy_env = (struct policy_env){
+        .arena = r->arena,
+        .seed = (uint64_t)r->cfg->seed,
+        .replication = (uint32_t)r->cfg->replication,
+        .kv_tok = (int64_t)(r->blocks * r->traits.block_tok),
+        .data_dir = r->cfg->data_dir,
+        .engine = &r->engine,
+        .log = on_log,
+        .log_ctx = r,
+        .violation = on_violation,
+        .violation_ctx = r,
+    };
+    if (policy_open(r->cfg->policy, &r->policy_env, &r->policy, r->err) < 0) {
+        return r->err->code;
+    }
+    if (r->policy_env.oracle) {
+        r->policy_env.truth_output = truth_output;
+    }
+    return 0;
+}
+
+/* ---- fabric: PCIe of one GPU for swapped KV ---- */
+
+static int add_fabric(struct run *r, struct engine_config *ec)
+{
+    struct pcie_config pc = {.gen = r->gpu.pcie_gen, .lanes = r->gpu.pcie_lanes,
+                             .max_payload_byte = (uint32_t)r->cfg->pcie_payload,
+                             .read_request_byte = 512};
+    struct link_spec up = {.name = "gpu0.pcie.up"}, down = {.name = "gpu0.pcie.down"};
+
+    if (!r->has_gpu || !r->has_llm || r->gpu.pcie_gen == 0) {
+        return 0; /* nothing to swap over: batchers recompute */
+    }
+    up.bytes_per_s = pcie_read_bytes_per_s(&pc);
+    down.bytes_per_s = pcie_write_bytes_per_s(&pc);
+    ec->fabric = fabric_new(r->arena);
+    if (!ec->fabric) {
+        return no_memory(r);
+    }
+    if (fabric_add_link(ec->fabric, &up, &ec->link_up, r->err) < 0 ||
+        fabric_add_link(ec->fabric, &down, &ec->link_down, r->err) < 0) {
+        return r->err->code;
+    }
+    /* One copy per layer for keys and one for values (vLLM V0's swap_blocks). */
+    ec->copies_per_block = 2 * r->llm.layers;
+    ec->kv_block_bytes = llm_kv_bytes_per_tok_rank(&r->llm, (uint32_t)r->cfg->tp) * r->traits.block_tok;
+    ec->host_kv_bytes = r->cfg->host_kv_bytes;
+    return 0;
+}
+
+/* ---- callbacks of the engine ---- */
+
+static int next_arrival(void *ctx, struct arrival *a, struct err *e)
+{
+    return workload_next(&((struct run *)ctx)->load, a, e);
+}
+
+static float client_weight(void *ctx, uint32_t client)
+{
+    return workload_weight(&((struct run *)ctx)->load, client);
+}
+
+static int poll_progress(void *ctx)
+{
+    struct run *r = ctx;
+
+    if (!r->hooks || !r->hooks->progress) {
+        return 0;
+    }
+    return r->hooks->progress(r->hooks->ctx, workload_progress(&r->load), r->engine.now,
+                              r->engine.n.arrived);
+}
+
+static const char *client_name(void *ctx, uint32_t client)
+{
+    const char *name = trace_client_name(((struct run *)ctx)->load.trace, client);
+
+    return name ? name : "?";
+}
+
+static sim_ns to_ns(double s)
+{
+    return (sim_ns)llround(s * 1e9);
+}
+
+static int build_engine(struct run *r)
+{
+    const struct run_config *c = r->cfg;
+    struct engine_config ec = {
+        .kv = {.blocks = r->blocks, .block_tok = r->traits.block_tok,
+               .prefix_cache = r->traits.prefix_cache,
+               .identity = r->traits.prefix_cache && (trace_caps(r->load.trace) & TRACE_HASHES)},
+        .traits = r->traits,
+        .cost = r->cost,
+        .cost_state = r->cost_state,
+        .batcher = r->batcher,
+        .batcher_state = r->batcher_state,
+        .policy = r->policy.ops,
+        .policy_state = r->policy.st,
+        .request_delay_ns = to_ns(c->request_delay_s),
+        .step_overhead = (sim_tick)llround(c->step_overhead_s * 1e9 * SIM_TICKS_PER_NS),
+        .skip = c->skip,
+        .check = c->check,
+        .batcher_name = c->batcher,
+        .policy_name = c->policy,
+        .arrivals = next_arrival,
+        .arrivals_ctx = r,
+        .client_weight = client_weight,
+        .poll = poll_progress,
+    };
+
+    if (add_fabric(r, &ec) < 0 ||
+        metrics_init(&r->metrics, c, r->hooks, &r->engine, r->arena, r->err) < 0) {
+        return r->err->code;
+    }
+    ec.obs = metrics_observer(&r->metrics);
+    r->engine_ready = true;
+    return engine_init(&r->engine, &ec, r->arena, r->err);
+}
+
+/* ---- capacity ----
+ * A fluid estimate of the requests per second that the machine can take, for the mean request of the
+ * run: the pool filled with such requests at half of their output, one decode step for all of them, and
+ * prompts prefilled as many at a time as one step takes. The cheaper of a step of its own and a step
+ * shared with the decodes is charged for a prompt. */
+static double step_seconds(const struct run *r, const struct batch_shape *s)
+{
+    struct cost_affine a;
+
+    r->cost->iteration(r->cost_state, s, &a);
+    return (double)a.base / SIM_TICKS_PER_NS / 1e9 + r->cfg->step_overhead_s;
+}
+
+static double capacity_req_s(const struct run *r)
+{
+    const struct metrics *m = &r->metrics;
+    double n = (double)m->arrivals;
+    double cached = r->engine.n.lookup_tok
+                        ? (double)r->engine.n.hit_tok / (double)r->engine.n.lookup_tok
+                        : 0;
+    double p = (double)m->asked_prompt / n, q = (double)m->asked_output / n;
+    double pool = (double)(r->blocks * r->traits.block_tok);
+    double batch = fmax(1, floor(pool / (p * (1 - cached) + q / 2)));
+    double fresh = fmax(1, p * (1 - cached)), prompts = 1, alone, mixed, decode;
+    struct batch_shape d = {0}, f = {0}, both;
+
+    if (m->arrivals == 0) {
+        return (double)NAN;
+    }
+    if (r->traits.max_seqs && batch > r->traits.max_seqs) {
+        batch = r->traits.max_seqs;
+    }
+    if (r->traits.max_batched_tok) {
+        prompts = fmin(batch, fmax(1, floor(r->traits.max_batched_tok / fresh)));
+    }
+    d.n_decode = d.n_resident = (uint32_t)batch;
+    d.decode_ctx_tok = d.kv_resident_tok = (uint64_t)(batch * (p + q / 2));
+    f.n_prefill = f.prefill_done = f.n_resident = (uint32_t)prompts;
+    f.prefill_tok = (uint64_t)(prompts * fresh);
+    f.prefill_ctx_tok = f.kv_resident_tok = (uint64_t)(prompts * p);
+    f.prefill_pairs = (uint64_t)(prompts * fresh * (p - fresh / 2 + 0.5));
+    f.prefill_sq = (uint64_t)(prompts * fresh * fresh);
+    both = f;
+    both.n_decode = d.n_decode;
+    both.decode_ctx_tok = d.decode_ctx_tok;
+    both.n_resident += d.n_resident;
+    both.kv_resident_tok += d.kv_resident_tok;
+    decode = step_seconds(r, &d);
+    alone = step_seconds(r, &f);
+    mixed = step_seconds(r, &both) - decode;
+    return 1 / (fmin(alone, fmax(mixed, 0)) / prompts + q * decode / batch);
+}
+
+/* ---- results ---- */
+
+static int fill_warnings(struct run *r, struct run_result *ret)
+{
+    const char **w = arena_calloc(r->arena, 4, sizeof(*w));
+    size_t n = 0;
+
+    if (!w) {
+        return no_memory(r);
+    }
+    if (r->engine.n.outside_range > 0) {
+        w[n++] = arena_printf(r->arena, "the cost model was asked %llu times outside the range it was "
+                              "fitted on", (unsigned long long)r->engine.n.outside_range);
+    }
+    if (r->metrics.n_clients > SERVICE_CLIENTS) {
+        w[n++] = arena_printf(r->arena, "service differences and Jain's index look at the first %d of %u "
+                              "clients", SERVICE_CLIENTS, r->metrics.n_clients);
+    }
+    ret->warnings = w;
+    return 0;
+}
+
+static int fill_result(struct run *r, struct run_result *ret)
+{
+    if (metrics_finish(&r->metrics, capacity_req_s(r), client_name, r, ret, r->err) < 0) {
+        return r->err->code;
+    }
+    ret->policy_oracle = r->policy_env.oracle;
+    ret->cost_provenance = r->cost_env.provenance;
+    ret->trace_format = arena_strdup(r->arena, trace_format_name(r->load.trace));
+    ret->trace_requests = r->load.given;
+    ret->iterations = r->engine.n.steps;
+    ret->boundaries = r->engine.n.walked;
+    return fill_warnings(r, ret);
+}
+
+static void tear_down(struct run *r)
+{
+    if (r->engine_ready) {
+        metrics_release(&r->metrics);
+        engine_release(&r->engine);
+    }
+    if (r->policy.ops && r->policy.ops->release) {
+        r->policy.ops->release(r->policy.st);
+    }
+    workload_close(&r->load);
+}
+
+int run_execute(const struct run_config *c, const struct run_hooks *h, struct run_result *ret,
+                struct arena *a, struct err *e)
+{
+    struct run *r = arena_alloc(a, sizeof(*r));
+    int rc = 0;
+
+    memset(ret, 0, sizeof(*ret));
+    if (!r) {
+        return err_set(e, SIM_E_NOMEM, "out of memory for a run");
+    }
+    r->cfg = c;
+    r->hooks = h;
+    r->arena = a;
+    r->err = e;
+    if (load_machine(r) < 0 || load_cost(r) < 0 || load_batcher(r) < 0 || size_pool(r) < 0 ||
+        load_policy(r) < 0 || workload_open(&r->load, c, a, e) < 0 || build_engine(r) < 0 ||
+        engine_run(&r->engine, e) < 0 || fill_result(r, ret) < 0) {
+        rc = e->code;
+    }
+    tear_down(r);
+    return rc;
+}

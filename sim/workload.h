@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The stream of arrivals of a run: a trace, cut, repeated, scaled or resampled as configured. Streams;
+ * only a bootstrap holds the trace. */
+#ifndef STEELYARD_WORKLOAD_H
+#define STEELYARD_WORKLOAD_H
+
+#include "sim/run.h"
+#include "traces/trace.h"
+
+struct workload {
+    const struct run_config *cfg;
+    struct trace *trace;
+    uint64_t given;      /* arrivals handed out */
+    uint64_t in_pass;    /* of these in the present pass over the trace */
+    int64_t pass;        /* passes over the trace that are done */
+    sim_ns offset_ns;    /* start of the present pass */
+    sim_ns last_raw_ns;  /* time of the last arrival inside the pass */
+    uint64_t *salted;    /* prefix ids of a repeated pass, told apart from the first one's */
+    uint32_t cap_salted;
+    /* bootstrap */
+    struct arrival *all;
+    uint64_t *hashes;    /* of all, one after the other */
+    size_t n_all;
+    sim_ns *order_time;  /* resampled: arrival i is all[order[i]] at order_time[i] */
+    uint32_t *order;
+    size_t n_order;
+    const double *weight; /* by client */
+    size_t n_weight;
+};
+
+int workload_open(struct workload *w, const struct run_config *c, struct arena *a, struct err *e);
+/* 1 = *ret filled, 0 = end, < 0 = error. */
+int workload_next(struct workload *w, struct arrival *ret, struct err *e);
+float workload_weight(const struct workload *w, uint32_t client);
+/* Share handed out, 0..1, or -1. */
+double workload_progress(const struct workload *w);
+void workload_close(struct workload *w);
+
+#endif
