@@ -29,15 +29,34 @@ struct llm_shape {
 
 /* `name` = path of a config.json, or a bundled name in any case ("llama-3.1-8b"). Unknown names are
  * SIM_E_CONFIG with the nearest one. `data_dir` = folder that holds llms/ and gpus/. weight_dtype and
- * kv_dtype override the file's ("auto" or NULL = as in the file; KV: as the weights, at least 8 bit). */
+ * kv_dtype override the file's ("auto" or NULL = as in the file, where float32 or nothing means float16;
+ * KV: the type of the activations, which is the file's torch_dtype also when the weights are quantised:
+ * both are vLLM's rules for "auto"). A path may also name a folder that holds a config.json; of a hub id
+ * ("meta-llama/Llama-3.1-8B") the last part is looked up. */
 int llm_load(struct llm_shape *ret, const char *name, const char *data_dir, const char *weight_dtype,
              const char *kv_dtype, struct arena *a, struct err *e);
 
+/* The text of a config.json; `file` is used in messages and, without its path, as the name. */
+int llm_parse(struct llm_shape *ret, const char *text, size_t len, const char *file,
+              const char *weight_dtype, const char *kv_dtype, struct arena *a, struct err *e);
+
+/* INT4 and FP4 count half a byte: the scales of their groups (3 to 6 %) are left out. */
 double dtype_bytes(enum dtype d);
 const char *dtype_name(enum dtype d);
 
-/* Bytes over all ranks. Weights count embedding and LM head; active = read for one token (top-k
- * experts only). KV: 2 * layers * kv_heads * head_dim * bytes; MLA: layers * (rank + rope) * bytes. */
+/* Parameters of one layer, by where they are used. Norms and biases are left out (under 0.05 %). */
+struct llm_layer {
+    double attn;    /* all projections of the attention block */
+    double ffn;     /* one dense feed-forward block */
+    double expert;  /* one expert; shared experts have the same size */
+    double router;
+};
+struct llm_layer llm_layer(const struct llm_shape *m);
+uint32_t llm_moe_layers(const struct llm_shape *m);
+
+/* Bytes over all ranks. Weights count embedding and LM head, which stay at 16 bit when the rest is
+ * quantised below; active = the experts of one token only, everything else in full (so model cards
+ * count). KV: 2 * layers * kv_heads * head_dim * bytes; MLA: layers * (rank + rope) * bytes. */
 double llm_weight_bytes(const struct llm_shape *m);
 double llm_active_params(const struct llm_shape *m);
 double llm_params(const struct llm_shape *m);
