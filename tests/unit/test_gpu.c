@@ -160,7 +160,7 @@ static void bad_profiles(void **unused)
         {"{\"mem_bytes\": 1e10}", "key 'hbm_bytes_per_s': is missing"},
         {"{\"mem_bites\": 1e10}", "did you mean 'mem_bytes'"},
         {"{\"mem_bytes\": 1e10, \"hbm_bytes_per_s\": 1e12, \"flops_fp16\": 1e14, \"sms\": 0,"
-         "\"pcie_gen\": 4, \"pcie_lanes\": 16}", "1:79: key 'sms': 0 is not a whole number in 1.."},
+         "\"pcie_gen\": 4, \"pcie_lanes\": 16}", "1:73: key 'sms': 0 is not a whole number in 1.."},
         {"{\"mem_bytes\": \"much\"}", "a number is expected"},
         {"7", "an object"},
     };
