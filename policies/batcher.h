@@ -118,7 +118,7 @@ bool eng_preempted_now(const struct engine *e); /* somebody was pushed out while
 bool eng_admit(struct engine *e, req_id r, uint32_t n_tok, uint32_t reserve_tok);
 /* The next `n_tok` tokens of a running, prefilling request; blocks as needed. */
 bool eng_chunk(struct engine *e, req_id r, uint32_t n_tok);
-/* Tokens that a prefilling request still has to compute. */
+/* Tokens that a prefilling request still has to compute; 0 for any other request. */
 uint32_t eng_left_tok(const struct engine *e, req_id r);
 /* One token for every decoding request. false when blocks are missing (eng_decode_need). */
 bool eng_decode_all(struct engine *e);

@@ -191,7 +191,9 @@ bool eng_preempted_now(const struct engine *e)
 
 uint32_t eng_left_tok(const struct engine *e, req_id r)
 {
-    return live_of(e, r)->context_tok - e->reqs[r].computed_tok;
+    const struct live *l = live_of(e, r);
+
+    return l->state == LIVE_PREFILL ? l->context_tok - e->reqs[r].computed_tok : 0;
 }
 
 static bool chunk_add(struct engine *e, req_id r, uint32_t n_tok)
