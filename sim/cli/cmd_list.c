@@ -88,8 +88,9 @@ static void print_text(const struct catalog_item *items, size_t n)
         const struct catalog_item *it = &items[i];
         printf("%-*s  ", width, it->name);
         if (it->row) {
-            printf("[%s%s%s] ", it->row->def ? it->row->def : "", it->row->def && it->unit ? " " : "",
-                   it->unit && strcmp(it->unit, "1") != 0 ? it->unit : "");
+            bool has_unit = it->unit && strcmp(it->unit, "1") != 0;
+            printf("[%s%s%s] ", it->row->def ? it->row->def : "none", has_unit ? " " : "",
+                   has_unit ? it->unit : "");
         } else if (it->unit) {
             printf("[%s] ", it->unit);
         }
@@ -128,7 +129,7 @@ static int run(int argc, char **argv, struct err *e)
             what = argv[i];
         }
     }
-    enum catalog_kind kind;
+    enum catalog_kind kind = CATALOG_KINDS;
     if (!what) {
         return err_set(e, SIM_E_USAGE, "list what? policies, batchers, models, gpus, costs, traces, "
                                        "metrics or options");

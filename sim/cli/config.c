@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "policies/open.h"
 #include "sim/cli/catalog.h"
 #include "sim/core/json.h"
 
@@ -321,12 +322,20 @@ static int read_flags(struct resolver *r, const struct config_args *a, struct er
 /* Look behind wrappers such as check(...) around a policy. */
 static int unwrap(const char **spec, struct arena *ar, struct err *e)
 {
-    static const char *const wrappers[] = {"log", "check"};
+    const char *names[16];
+    size_t n = 0;
+    for (; policy_wrappers[n].name && n < 16; n++) {
+        names[n] = policy_wrappers[n].name;
+    }
     const char *wrapper = NULL;
     const char *inner = NULL;
     while (opt_spec_wrapper(*spec, &wrapper, &inner, ar)) {
-        if (strcmp(wrapper, "log") != 0 && strcmp(wrapper, "check") != 0) {
-            return cli_not_known("policy wrapper", wrapper, wrappers, 2, "", SIM_E_CONFIG, e);
+        size_t i = 0;
+        while (i < n && strcmp(wrapper, names[i]) != 0) {
+            i++;
+        }
+        if (i == n) {
+            return cli_not_known("policy wrapper", wrapper, names, n, "", SIM_E_CONFIG, e);
         }
         *spec = inner;
     }
@@ -335,6 +344,7 @@ static int unwrap(const char **spec, struct arena *ar, struct err *e)
 
 static int check_plugin(enum catalog_kind kind, const char *spec, struct arena *ar, struct err *e)
 {
+    static const struct opt_row none[] = {OPT_END};
     int rc = kind == CATALOG_POLICY ? unwrap(&spec, ar, e) : 0;
     if (rc < 0) {
         return rc;
@@ -357,7 +367,7 @@ static int check_plugin(enum catalog_kind kind, const char *spec, struct arena *
     if (!scratch) {
         return no_memory(e);
     }
-    rc = opt_spec_apply(spec, found->options, scratch, ar, e);
+    rc = opt_spec_apply(spec, found->options ? found->options : none, scratch, ar, e);
     return rc < 0 ? err_wrap(e, "%s '%s': ", catalog_singular(kind), name) : 0;
 }
 

@@ -7,12 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "sim/cli/build_paths.h"       /* generated: where it will be installed */
+#include "sim/cli/build_paths.h"       /* generated: release, place of installation */
 #include "sim/cli/steelyard_version.h" /* generated from git describe */
 
 const char *steelyard_version(void)
 {
-    return STEELYARD_VERSION;
+    return STEELYARD_RELEASE "+" STEELYARD_COMMIT;
 }
 
 /* Folder of the running program, without a slash at its end; NULL when it cannot be found out. */

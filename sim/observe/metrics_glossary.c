@@ -58,6 +58,8 @@ const struct metric_def metric_glossary[] = {
      "Output tokens of the completed requests divided by the duration.", VLLM},
     {"total_token_throughput", "tok/s", G_MAIN, "Total token throughput (tok/s)",
      "Input and output tokens of the completed requests divided by the duration.", VLLM},
+    {"request_rate", "1/s", G_MAIN, "Request rate (req/s)",
+     "Requests that arrived per second, from the first arrival to the last.", VLLM},
     {"offered_load", "1", G_MAIN, "Offered load (share of capacity)",
      "Work that arrives per second as a share of what the machine can do per second: near or above "
      "1 the queue grows without end, and latencies say more about the length of the trace than "
@@ -107,6 +109,11 @@ const struct metric_def metric_glossary[] = {
      "Share of the KV pool's blocks in use, averaged over time.", OWN},
     {"kv_utilization_peak", "1", G_ENG, "KV pool used, peak (share)",
      "Largest share of the KV pool's blocks in use at any time.", OWN},
+    {"kv_pool_tokens", "tok", G_ENG, "KV pool (tokens)", "Size of the KV pool of one replica.", OWN},
+    {"mean_running", "1", G_ENG, "Mean running requests",
+     "Requests that run, averaged over time.", OWN},
+    {"mean_waiting", "1", G_ENG, "Mean waiting requests",
+     "Requests that wait to be admitted, averaged over time.", OWN},
     {"mean_batch_size", "1", G_ENG, "Mean batch size",
      "Sequences per engine step, averaged over the steps.", OWN},
     {"iterations", "1", G_ENG, "Engine steps", "Engine steps (forward passes) simulated.", OWN},

@@ -124,7 +124,7 @@ static void write_clients(FILE *out, const struct run_result *r)
 
 static void write_head(FILE *out, const struct run_config *c, const struct run_result *r)
 {
-    fprintf(out, "%s: %s\n\n", verdict_name(r->verdict), or_dash(r->verdict_text));
+    fprintf(out, "%s\n\n", r->verdict_text ? r->verdict_text : verdict_name(r->verdict));
     fprintf(out, "policy   %s%s\n", c->policy, r->policy_oracle ? "  (oracle: sees output lengths)" : "");
     fprintf(out, "engine   %s\n", c->batcher);
     fprintf(out, "machine  model %s, gpu %s, tp %lld\n", or_dash(c->model), or_dash(c->gpu),
