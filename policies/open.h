@@ -30,6 +30,11 @@ int policy_wrap_log_open(const char *inner, struct policy_env *env, struct polic
                          struct err *e);
 int policy_wrap_check_open(const char *inner, struct policy_env *env, struct policy_instance *ret,
                            struct err *e);
+/* check() around two instances of one policy that were just opened. `twin_env` is the twin's own copy
+ * of *env. */
+int policy_wrap_check_around(struct policy_instance in, struct policy_instance twin,
+                             struct policy_env *env, struct policy_env *twin_env,
+                             struct policy_instance *ret, struct err *e);
 /* For wrappers: a copy of `ops` for one instance around `inner`, called "wrapper(inner)". Callbacks
  * whose absence in the inner policy means something to the engine are absent here too. */
 struct policy_ops *policy_wrap_ops(const struct policy_ops *ops, const struct policy_ops *inner,

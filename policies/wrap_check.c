@@ -20,7 +20,7 @@ enum place { GONE = 0, QUEUED, PREFILL, DECODE, PAUSED };
 struct wrap_check {
     struct policy_instance in, twin;
     struct policy_env *env;
-    struct policy_env twin_env;
+    struct policy_env *twin_env; /* follows what the engine fills into `env` after init */
     uint8_t *place; /* enum place by req_id */
     uint32_t place_cap;
     uint32_t n_queued;
@@ -106,8 +106,8 @@ static const char *check_arrive(void *st, const struct sched_view *v, req_id r)
     if (!reach(w, r)) {
         return QUEUE_NO_MEMORY;
     }
-    w->twin_env.truth_output = w->env->truth_output;
-    w->twin_env.engine = w->env->engine;
+    w->twin_env->truth_output = w->env->truth_output;
+    w->twin_env->engine = w->env->engine;
     const char *a = w->in.ops->arrive(w->in.st, v, r);
     const char *b = w->twin.ops->arrive(w->twin.st, v, r);
     if (a != b) {
@@ -287,23 +287,32 @@ static const struct policy_ops check_ops = {
     .waiting = check_waiting,
 };
 
+int policy_wrap_check_around(struct policy_instance in, struct policy_instance twin,
+                             struct policy_env *env, struct policy_env *twin_env,
+                             struct policy_instance *ret, struct err *e)
+{
+    struct wrap_check *w = arena_alloc(env->arena, sizeof *w);
+    const struct policy_ops *ops = policy_wrap_ops(&check_ops, in.ops, env->arena);
+    if (!w || !ops) {
+        return err_set(e, SIM_E_NOMEM, "no memory for the wrapper 'check'");
+    }
+    *w = (struct wrap_check){
+        .in = in, .twin = twin, .env = env, .twin_env = twin_env, .named = REQ_NONE};
+    *ret = (struct policy_instance){ops, w};
+    return 0;
+}
+
 int policy_wrap_check_open(const char *inner, struct policy_env *env, struct policy_instance *ret,
                            struct err *e)
 {
-    struct wrap_check *w = arena_alloc(env->arena, sizeof *w);
-    if (!w) {
+    struct policy_instance twin;
+    struct policy_env *twin_env = arena_alloc(env->arena, sizeof *twin_env);
+    if (!twin_env) {
         return err_set(e, SIM_E_NOMEM, "no memory for the wrapper 'check'");
     }
-    w->env = env;
-    w->twin_env = *env;
-    w->twin_env.log = NULL; /* what the twin decides is written by nobody */
-    w->named = REQ_NONE;
-    int rc = policy_open(inner, env, &w->in, e);
-    rc = rc < 0 ? rc : policy_open(inner, &w->twin_env, &w->twin, e);
-    if (rc < 0) {
-        *ret = w->in;
-        return rc;
-    }
-    *ret = (struct policy_instance){policy_wrap_ops(&check_ops, w->in.ops, env->arena), w};
-    return ret->ops ? 0 : err_set(e, SIM_E_NOMEM, "no memory for the wrapper 'check'");
+    *twin_env = *env;
+    twin_env->log = NULL; /* what the twin decides is written by nobody */
+    int rc = policy_open(inner, env, ret, e);
+    rc = rc < 0 ? rc : policy_open(inner, twin_env, &twin, e);
+    return rc < 0 ? rc : policy_wrap_check_around(*ret, twin, env, twin_env, ret, e);
 }
