@@ -279,8 +279,9 @@ static void test_one_client_is_fcfs(void **state)
 static void test_charges_add_up(void **state)
 {
     (void)state;
-    static const char *const specs[] = {"lcf", "lcf{predict=oracle}"};
-    for (size_t i = 0; i < 2; i++) {
+    static const char *const specs[] = {"lcf", "lcf{predict=oracle}",
+                                        "lcf{cost=profiled, profile=1;2;0.25;0.5;8}"};
+    for (size_t i = 0; i < 3; i++) {
         struct twins t = {.counters = true, .watch_next = true};
         double want[CLIENTS] = {0};
         t.rng = rng_stream(99, 0, "test");
@@ -292,7 +293,9 @@ static void test_charges_add_up(void **state)
             for (req_id r = 0; r < H_SLOTS; r++) {
                 const struct req *q = &t.a.reqs[r];
                 if (q->state == REQ_WAITING && q->serial >= before) {
-                    want[q->client] += (q->prompt_tok + 2.0 * t.a.output[r]) / weights[q->client];
+                    double p = q->prompt_tok, n = t.a.output[r];
+                    double more = i == 2 ? 0.25 * p * n + 0.5 * n * n + 8 : 0;
+                    want[q->client] += (p + 2 * n + more) / weights[q->client];
                 }
             }
             admissions(&t);
