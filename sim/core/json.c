@@ -71,18 +71,26 @@ static bool comment(struct blanker *b)
     return true;
 }
 
+static bool is_control(char c)
+{
+    return (unsigned char)c < 0x20;
+}
+
 static void string(struct blanker *b)
 {
     size_t i = b->at + 1;
 
-    while (i < b->len && b->text[i] != '"' && b->text[i] != '\n') {
+    while (i < b->len && b->text[i] != '"' && (!is_control(b->text[i]) || b->text[i] == '\t')) {
         i += b->text[i] == '\\' ? 2 : 1;
     }
     if (i >= b->len || b->text[i] == '\n') {
         b->problem = "string without a closing quote on its line";
-        return;
+    } else if (b->text[i] != '"') {
+        b->at = i;
+        b->problem = "control byte in a string";
+    } else {
+        b->at = i + 1;
     }
-    b->at = i + 1;
 }
 
 /* A comma counts as trailing only after a value: "[,]" stays an error. */
@@ -110,7 +118,7 @@ static void bracket_or_other(struct blanker *b, char c)
         close_bracket(b);
     } else if (c == ',') {
         b->comma = b->at;
-    } else if ((unsigned char)c < 0x20) { /* cJSON would take it for a blank */
+    } else if (is_control(c)) { /* cJSON would take it for a blank */
         b->problem = "control byte outside of a string";
     }
     if (!b->problem) {

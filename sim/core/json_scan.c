@@ -160,7 +160,8 @@ static size_t path_head(struct json_key key, const char *want)
     while (n + 2 < key.n && key.s[n + 1] != '"') {
         n++;
     }
-    if (n == 0 || strncmp(want, key.s + 1, n) != 0 || (want[n] != '.' && want[n] != '\0')) {
+    if (n == 0 || strnlen(want, n) < n || memcmp(want, key.s + 1, n) != 0 ||
+        (want[n] != '.' && want[n] != '\0')) {
         return 0;
     }
     return n;

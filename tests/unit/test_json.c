@@ -59,6 +59,7 @@ static void test_errors_name_the_place(void **state)
          "f:2:31: duplicate key 'c'"},
         {"[{\"a\":1},{\"b\":1,\"b\":2}]", "f:1:21: duplicate key 'b'"},
         {"{\"a\": [1, {\"x\": -1e999}]}", "f:1:17: number too large"},
+        {"[\"a\\\\\tb\x02\"]", "f:1:8: control byte in a string"},
         {"[\xff]", "f:1:2: unexpected byte 0xff"},
         {"\x01", "f:1:1: control byte outside of a string"},
     };
