@@ -66,7 +66,9 @@ static void push_out(struct step *s, req_id v, req_id for_whom)
     bool decoded = eng_is_decoding(s->e, v) &&
                    (s->decoded_all || (v != for_whom && stands_before(s->e, v, for_whom)));
     uint32_t had_tok = eng_plan_prefill_tok(s->e);
-    bool swapped = s->rules->swap && eng_is_decoding(s->e, v) && eng_swap_out(s->e, v);
+    /* A lone request is not swapped: it would come back to the same shortage for ever. */
+    bool swapped = s->rules->swap && eng_n_running(s->e) > 1 && eng_is_decoding(s->e, v) &&
+                   eng_swap_out(s->e, v);
     if (!swapped) {
         eng_preempt(s->e, v);
     }
@@ -209,9 +211,7 @@ bool step_running(struct step *s)
         return false;
     }
     walk_decodes(s);
-    if (!eng_preempted_now(s->e)) {
-        serve_prefills(s);
-    }
+    serve_prefills(s);
     return false;
 }
 

@@ -10,7 +10,7 @@
 
 #include "batch_mock.h"
 
-extern const struct batcher_ops batcher_vllm_v1;
+extern const struct batcher_ops batcher_lightllm_slora, batcher_vllm_v1;
 
 static struct engine *setup(const struct batcher_ops *ops, const char *options, uint64_t kv_blk)
 {
@@ -355,10 +355,11 @@ static void v1_policy_victim(void **state)
 }
 
 /* Whatever the pool size, everybody gets his tokens and no step is wasted on nothing. */
-static void drain_all(const struct batcher_ops *ops, const char *options, unsigned seed)
+static void drain_all(const struct batcher_ops *ops, const char *options, uint64_t kv_blk,
+                      unsigned seed)
 {
     srand(seed);
-    struct engine *m = setup(ops, options, 60);
+    struct engine *m = setup(ops, options, kv_blk);
     uint32_t want[60];
     for (int i = 0; i < 60; i++) {
         want[i] = 1 + (uint32_t)rand() % 80;
@@ -382,8 +383,192 @@ static void v1_everybody_served(void **state)
         "version=0.18,async=off,long_prefill_token_threshold=30,max_num_batched_tokens=50",
         "version=0.18,max_num_seqs=3", "max_num_batched_tokens=37"};
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
-        drain_all(&batcher_vllm_v1, options[i], (unsigned)i);
+        drain_all(&batcher_vllm_v1, options[i], 60, (unsigned)i);
     }
+}
+
+/* ---- S-LoRA ---- */
+
+/* Vector 8: running (100 held, 50 to come), new (300 + 1, 99 to come): need 501, strictly less than the
+ * pool. Each decode step that passes lowers the need by one. */
+static void slora_lookahead(void **state)
+{
+    (void)state;
+    const struct {
+        uint64_t pool;
+        uint64_t horizon; /* 0: admitted at the first try */
+    } row[] = {{502, 0}, {501, 1}, {500, 2}, {490, 12}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct engine *m = setup(&batcher_lightllm_slora, "adapter_tok=0", row[i].pool);
+        mock_add_plain(m, 89, 62);
+        assert_int_equal(mock_step(m)->prefill_tok, 89);
+        mock_add_plain(m, 300, 100);
+        for (int k = 0; k < 10; k++) {
+            const struct mock_step *s = mock_step(m);
+            assert_int_equal(s->n_decoded, 1);
+            assert_int_equal(s->horizon, 10 - k);
+        }
+        uint64_t left = row[i].horizon;
+        for (const struct mock_step *s = mock_step(m); left > 0; s = mock_step(m), left--) {
+            assert_int_equal(s->n_decoded, 1);
+            assert_int_equal(s->horizon, left);
+        }
+        assert_int_equal(mock_step(m)->n_decoded, 2); /* the step before was the prefill, alone */
+        mock_drain(m, 200);
+        mock_free(m);
+    }
+}
+
+/* 32 pool tokens per client in the batch, once each. */
+static void slora_adapters(void **state)
+{
+    (void)state;
+    /* two requests of (101 held, 9 to come): 9 * 2 + 202 = 220 */
+    for (uint64_t pool = 220 + 31; pool <= 220 + 65; pool++) {
+        for (uint32_t second = 0; second < 2; second++) {
+            struct engine *m = setup(&batcher_lightllm_slora, "", pool);
+            mock_add(m, (struct mock_spec){.prompt_tok = 100, .output_tok = 10, .client = 0});
+            mock_add(m, (struct mock_spec){.prompt_tok = 100, .output_tok = 10, .client = second});
+            uint32_t want = 220 < pool - 32 * (1 + second) ? 2 : 1;
+            assert_int_equal(mock_step(m)->n_admitted, want);
+            mock_drain(m, 100);
+            mock_free(m);
+        }
+    }
+}
+
+/* The sum of prompts in a prefill batch: max(pool / 6, 3072); 35000 / 6 = 5833. */
+static void slora_batch_tokens(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_lightllm_slora, "adapter_tok=0,batch_max_tokens=600", 6000);
+    for (int i = 0; i < 3; i++) {
+        mock_add_plain(m, 300, 20);
+    }
+    assert_int_equal(mock_step(m)->n_admitted, 2);
+    mock_decode_steps(m, 10);
+    assert_int_equal(mock_step(m)->n_admitted, 1);
+    mock_drain(m, 100);
+    mock_free(m);
+    m = setup(&batcher_lightllm_slora, "adapter_tok=0", 12000);
+    mock_add_plain(m, 1536, 2);
+    mock_add_plain(m, 1536, 2);
+    mock_add_plain(m, 1, 2);
+    assert_int_equal(mock_step(m)->prefill_tok, 3072);
+    mock_free(m);
+}
+
+/* After ten decode steps with nobody there, an arrival is looked at in the very next step; the first
+ * refused one stops the formation. */
+static void slora_tries(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_lightllm_slora, "adapter_tok=0", 1000);
+    assert_int_equal(mock_traits(m)->idle_poll_ns, 10000000);
+    assert_int_equal(mock_traits(m)->block_tok, 1);
+    mock_add_plain(m, 100, 200);
+    mock_step(m);
+    for (int k = 0; k < 15; k++) {
+        assert_true(mock_step(m)->horizon == UINT64_MAX);
+    }
+    mock_add_plain(m, 50, 20);
+    assert_int_equal(mock_step(m)->n_admitted, 1);
+    mock_add_plain(m, 900, 20); /* cannot fit beside the first */
+    mock_add_plain(m, 10, 5);
+    mock_decode_steps(m, 12);
+    struct engine *other = setup(&batcher_lightllm_slora, "adapter_tok=0", 1000);
+    mock_set_try_others(other, true);
+    mock_add_plain(other, 100, 200);
+    mock_step(other);
+    mock_add_plain(other, 900, 20);
+    req_id small = mock_add_plain(other, 10, 5);
+    mock_decode_steps(other, 10);
+    assert_int_equal(mock_step(other)->admitted[0], small);
+    mock_drain(m, 500);
+    mock_drain(other, 500);
+    mock_free(m);
+    mock_free(other);
+}
+
+/* skipped() must leave the state that the steps themselves would have left. */
+static void slora_skipped(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_lightllm_slora, "adapter_tok=0", 1000);
+    mock_add_plain(m, 100, 200);
+    mock_step(m);
+    mock_decode_steps(m, 3);
+    batcher_lightllm_slora.skipped(mock_state(m), m, 7);
+    mock_add_plain(m, 50, 20);
+    assert_int_equal(mock_step(m)->n_admitted, 1);
+    mock_free(m);
+}
+
+/* The artifact's test as it is written there: collect, sort, take the maximum. */
+static int by_left_descending(const void *a, const void *b)
+{
+    const int64_t *x = a, *y = b;
+    return (x[1] < y[1]) - (x[1] > y[1]);
+}
+
+static bool slora_admits(struct engine *m, uint32_t n_req, req_id newcomer, uint64_t pool)
+{
+    int64_t pair[64][2], need = 0, held = 0;
+    uint32_t n = 0;
+    for (req_id r = 0; r < n_req; r++) {
+        if (!mock_is_done(m, r) && mock_blocks_held(m, r) > 0) {
+            int64_t out = mock_tokens_out(m, r);
+            pair[n][0] = eng_req(m, r)->prompt_tok + out;
+            pair[n++][1] = (int64_t)eng_max_output(m, r) - out - 1;
+        }
+    }
+    pair[n][0] = eng_req(m, newcomer)->prompt_tok + 1;
+    pair[n++][1] = (int64_t)eng_max_output(m, newcomer) - 1;
+    qsort(pair, n, sizeof *pair, by_left_descending);
+    for (uint32_t i = 0; i < n; i++) {
+        held += pair[i][0];
+        int64_t peak = pair[i][1] * (i + 1) + held;
+        need = peak > need ? peak : need;
+    }
+    return need < (int64_t)pool;
+}
+
+/* Against that, over random loads; and the horizon: until it is over, no try succeeds. */
+static void slora_lookahead_brute(void **state)
+{
+    (void)state;
+    for (unsigned seed = 0; seed < 30; seed++) {
+        srand(seed);
+        uint64_t pool = 300 + (uint64_t)rand() % 700;
+        struct engine *m = setup(&batcher_lightllm_slora, "adapter_tok=0,max_wait_tokens=0", pool);
+        uint32_t n = 40;
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t out = 1 + (uint32_t)rand() % 100;
+            mock_add(m, (struct mock_spec){.prompt_tok = 1 + (uint32_t)rand() % 100, .output_tok = out,
+                                           .max_output_tok = out + (uint32_t)rand() % 20});
+        }
+        uint64_t quiet = 0; /* steps for which no try can succeed, by the last horizon */
+        for (int k = 0; eng_n_waiting(m) > 0; k++) {
+            assert_true(k < 5000);
+            bool want = slora_admits(m, n, eng_pick(m), pool);
+            uint32_t before = eng_n_running(m);
+            const struct mock_step *s = mock_step(m);
+            assert_int_equal(s->n_admitted > 0, want);
+            assert_false(want && quiet > 0);
+            assert_int_equal(s->n_preempted, 0);
+            bool left = eng_n_running(m) < before + s->n_admitted;
+            quiet = want || left ? 0 : s->horizon - 1;
+        }
+        mock_drain(m, 1000);
+        mock_free(m);
+    }
+}
+
+static void slora_everybody_served(void **state)
+{
+    (void)state;
+    drain_all(&batcher_lightllm_slora, "adapter_tok=0", 1000, 1);
+    drain_all(&batcher_lightllm_slora, "", 600, 2);
 }
 
 int main(void)
@@ -403,6 +588,13 @@ int main(void)
         cmocka_unit_test(v1_too_big),
         cmocka_unit_test(v1_policy_victim),
         cmocka_unit_test(v1_everybody_served),
+        cmocka_unit_test(slora_lookahead),
+        cmocka_unit_test(slora_adapters),
+        cmocka_unit_test(slora_batch_tokens),
+        cmocka_unit_test(slora_tries),
+        cmocka_unit_test(slora_skipped),
+        cmocka_unit_test(slora_lookahead_brute),
+        cmocka_unit_test(slora_everybody_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
