@@ -31,11 +31,13 @@ static bool is_younger(const struct req *a, const struct req *b)
     return a->arrival_ns != b->arrival_ns ? a->arrival_ns > b->arrival_ns : a->serial > b->serial;
 }
 
+/* Not through: those whose last token is on its way cannot be pushed out. */
 static req_id youngest_running(const struct engine *e)
 {
-    req_id best = eng_first_running(e);
-    for (req_id r = best; r != REQ_NONE; r = eng_next_running(e, r)) {
-        if (is_younger(eng_req(e, r), eng_req(e, best))) {
+    req_id best = REQ_NONE;
+    for (req_id r = eng_first_running(e); r != REQ_NONE; r = eng_next_running(e, r)) {
+        bool open = eng_is_decoding(e, r) || eng_left_tok(e, r) > 0;
+        if (open && (best == REQ_NONE || is_younger(eng_req(e, r), eng_req(e, best)))) {
             best = r;
         }
     }
@@ -45,8 +47,11 @@ static req_id youngest_running(const struct engine *e)
 req_id step_victim(struct engine *e, const struct step_rules *rules)
 {
     req_id v = eng_victim(e);
-    /* A policy without an opinion names the last admitted. */
-    return rules->victim_by_arrival && v == eng_last_running(e) ? youngest_running(e) : v;
+    if (!rules->victim_by_arrival || v != eng_last_running(e)) {
+        return v; /* a policy without an opinion names the last admitted */
+    }
+    req_id y = youngest_running(e);
+    return y != REQ_NONE ? y : v;
 }
 
 static bool stands_before(const struct engine *e, req_id a, req_id b)
@@ -106,9 +111,9 @@ static bool serve(struct step *s, req_id r, uint32_t chunk_tok)
 static void walk(struct step *s)
 {
     for (req_id r = eng_first_running(s->e); r != REQ_NONE && s->budget_tok > 0;) {
-        uint32_t left = eng_left_tok(s->e, r);
-        uint32_t n = left ? step_chunk_tok(s, left) : 0;
-        if ((n || (!left && eng_is_decoding(s->e, r))) && !serve(s, r, n)) {
+        bool decode = eng_is_decoding(s->e, r);
+        uint32_t n = decode ? 0 : step_chunk_tok(s, eng_left_tok(s->e, r));
+        if ((decode || n) && !serve(s, r, n)) {
             break;
         }
         r = eng_next_running(s->e, r);
