@@ -10,6 +10,36 @@ void arrival_init(struct arrival *a)
     *a = (struct arrival){.gap_ns = -1, .measured_ttft_s = NAN, .measured_e2e_s = NAN};
 }
 
+int trace_json_u32(const struct trace *t, struct jscan *s, const char *key, uint32_t *ret, struct err *e)
+{
+    uint64_t v;
+    if (!jscan_u64(s, &v)) {
+        return trace_bad_json(t, s, e);
+    }
+    if (v > UINT32_MAX) {
+        return trace_bad(t, e, "key '%s': %llu is too large", key, (unsigned long long)v);
+    }
+    *ret = (uint32_t)v;
+    return 0;
+}
+
+int trace_json_time(const struct trace *t, struct jscan *s, const char *key, double unit_ns, sim_ns *ret,
+                    struct err *e)
+{
+    double v;
+    if (!jscan_double(s, &v)) {
+        return trace_bad_json(t, s, e);
+    }
+    if (!(v >= 0)) {
+        return trace_bad(t, e, "key '%s': %g is not a time", key, v);
+    }
+    if (!(v * unit_ns < 9.2e18)) {
+        return trace_bad(t, e, "key '%s': %g is too large", key, v);
+    }
+    *ret = (sim_ns)llround(v * unit_ns);
+    return 0;
+}
+
 int csv_reader_open(struct csv_reader *r, struct trace *t, struct err *e)
 {
     char *line;

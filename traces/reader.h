@@ -8,6 +8,7 @@
 #include "sim/core/rng.h"
 #include "traces/csv.h"
 #include "traces/input.h"
+#include "traces/json_scan.h"
 #include "traces/trace.h"
 
 struct arena *trace_arena(struct trace *t);
@@ -24,6 +25,15 @@ int trace_bad(const struct trace *t, struct err *e, const char *fmt, ...)
 /* The same with "column 'name': 'text' is ...". */
 int trace_bad_number(const struct trace *t, const char *column, const char *text, enum num_fault f,
                      struct err *e);
+
+/* SIM_E_DATA "path:line:column: ..." of a scan that failed; the scan covers one line of the input, or all
+ * of it when no line has been read. */
+int trace_bad_json(const struct trace *t, const struct jscan *s, struct err *e);
+/* Whole number into 32 bits; `key` is for messages. */
+int trace_json_u32(const struct trace *t, struct jscan *s, const char *key, uint32_t *ret, struct err *e);
+/* A number of units into nanoseconds. */
+int trace_json_time(const struct trace *t, struct jscan *s, const char *key, double unit_ns, sim_ns *ret,
+                    struct err *e);
 
 /* Dense client id of a name. */
 int trace_client_id(struct trace *t, const char *name, size_t len, uint32_t *ret, struct err *e);

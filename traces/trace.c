@@ -102,6 +102,15 @@ int trace_bad_number(const struct trace *t, const char *column, const char *text
     return trace_bad(t, e, "column '%.60s': '%.60s' %s", column, text, num_fault_text(f));
 }
 
+int trace_bad_json(const struct trace *t, const struct jscan *s, struct err *e)
+{
+    size_t line, column;
+    jscan_place(s, &line, &column);
+    uint64_t read = t->in ? trace_input_line_number(t->in) : 0;
+    return err_set(e, SIM_E_DATA, "%s:%llu:%zu: %s", t->path,
+                   (unsigned long long)(read ? read : line), column, s->fault ? s->fault : "not JSON");
+}
+
 int trace_client_id(struct trace *t, const char *name, size_t len, uint32_t *ret, struct err *e)
 {
     *ret = names_id(&t->clients, name, len);
