@@ -255,15 +255,26 @@ void meter_finishing(struct meter *m, const struct sched_view *v)
     }
 }
 
-void meter_finish(struct meter *m, req_id r)
+/* Charge tokens from..to that were not charged in advance. */
+static void charge_rest(struct meter *m, struct meter_slot *s, uint64_t from, uint64_t to)
+{
+    from = from > s->charged_from ? from : s->charged_from;
+    if (from <= to) {
+        account_of(m, s)->total += output_charge(s, (double)to) - output_charge(s, (double)(from - 1));
+    }
+}
+
+void meter_finish(struct meter *m, const struct sched_view *v, req_id r)
 {
     struct meter_slot *s = &m->slots[r];
+    uint32_t output = req_generated(v, &v->reqs[r]);
     meter_pause(m, r);
-    if (!m->conf.extra_charge && s->gen >= s->charged_from) {
-        account_of(m, s)->total += token_charge(s, s->gen); /* else meter_finishing has done it */
-    }
-    if (s->gen < s->predicted) {
-        account_of(m, s)->total -= output_charge(s, s->predicted) - output_charge(s, s->gen);
+    /* The last token is due, unless meter_finishing has charged it. A token that was under way when its
+     * request was pushed out came unseen: it is due as well. */
+    charge_rest(m, s, s->gen + m->conf.extra_charge, output);
+    s->gen = output;
+    if (output < s->predicted) {
+        account_of(m, s)->total -= output_charge(s, s->predicted) - output_charge(s, output);
     }
 }
 

@@ -90,7 +90,7 @@ void meter_admit(struct meter *m, req_id r, double predicted);
 void meter_first_token(struct meter *m, const struct sched_view *v, req_id r);
 void meter_decode(struct meter *m, const struct sched_view *v, uint64_t k);
 void meter_finishing(struct meter *m, const struct sched_view *v);
-void meter_finish(struct meter *m, req_id r);
+void meter_finish(struct meter *m, const struct sched_view *v, req_id r);
 void meter_pause(struct meter *m, req_id r); /* also for preempt */
 void meter_resume(struct meter *m, req_id r);
 /* Output tokens of a request that are out. */

@@ -75,8 +75,10 @@ struct policy_ops {
      * in each of them. req_generated() still gives the numbers from before. One call for k must equal k calls for
      * 1, exactly: keep counters as integers. */
     void (*decode)(void *st, const struct sched_view *v, uint64_t k);
-    /* At least one request ends in the step that was just charged; called once, before finish(). */
+    /* At least one request ends in this step: called once, after the decode and the first_tokens of the
+     * step and before its finishes. */
     void (*finishing)(void *st, const struct sched_view *v);
+    /* All tokens of `r` are out: req_generated() is its output length. */
     void (*finish)(void *st, const struct sched_view *v, req_id r);
     /* `r` lost its place and waits again. Default place: before all that never ran. */
     void (*preempt)(void *st, const struct sched_view *v, req_id r);

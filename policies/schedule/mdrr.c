@@ -236,8 +236,7 @@ static void mdrr_finishing(void *st, const struct sched_view *v)
 
 static void mdrr_finish(void *st, const struct sched_view *v, req_id r)
 {
-    (void)v;
-    meter_finish(&((struct mdrr *)st)->meter, r);
+    meter_finish(&((struct mdrr *)st)->meter, v, r);
 }
 
 static void mdrr_preempt(void *st, const struct sched_view *v, req_id r)

@@ -209,9 +209,8 @@ void vtc_finishing(void *st, const struct sched_view *v)
 
 void vtc_finish(void *st, const struct sched_view *v, req_id r)
 {
-    (void)v;
     struct vtc *t = st;
-    meter_finish(&t->meter, r);
+    meter_finish(&t->meter, v, r);
     double *mean = &t->clients[t->meter.slots[r].account].mean_output;
     double output = meter_generated(&t->meter, r);
     *mean = *mean > 0 ? (*mean * (MEAN_WINDOW - 1) + output) / MEAN_WINDOW : output;

@@ -483,6 +483,32 @@ static void test_vtc_preempted(void **state)
     h_close(&h);
 }
 
+/* An engine that plans ahead has a token under way for a request that it pushes out: nobody decodes for
+ * it in the policy's eyes, yet it comes out and is paid for. */
+static void test_vtc_preempted_under_way(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {"vtc", "vtc{predict=oracle}", "vtc{predict=mean}"};
+    for (size_t i = 0; i < 3; i++) {
+        struct harness h;
+        h_open(&h, specs[i]);
+        req_id r = h_arrive(&h, (struct h_req){.prompt = 50, .output = 6});
+        h_admit(&h);
+        h_first(&h, r);
+        h_decode(&h, 2);
+        h_preempt(&h, r);
+        h.reqs[r].generated_tok++; /* four, while three were seen */
+        h_decode(&h, 1);
+        h_admit(&h);
+        h_first(&h, r);
+        h_decode(&h, 1);
+        h_finish(&h, r);
+        check_counter(&h, 0, 50 + 12);
+        assert_true(!i || ((struct vtc *)h.p.st)->clients[0].mean_output == 6);
+        h_close(&h);
+    }
+}
+
 static void test_vtc_bad_weight(void **state)
 {
     (void)state;
@@ -762,6 +788,7 @@ int main(void)
         cmocka_unit_test(test_vtc_mean_prediction),
         cmocka_unit_test(test_vtc_predict_range),
         cmocka_unit_test(test_vtc_preempted),
+        cmocka_unit_test(test_vtc_preempted_under_way),
         cmocka_unit_test(test_vtc_bad_weight),
         cmocka_unit_test(test_mdrr_turns),
         cmocka_unit_test(test_mdrr_passes_over_once),
