@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "sim/core/json.h"
+#include "sim/results/grid.h"
 #include "sim/results/interval.h"
 #include "sim/results/output.h"
 
@@ -194,40 +195,6 @@ static const char *verdict_of(const struct row *r)
 
 /* ---- text ---- */
 
-struct grid {
-    size_t cols, rows; /* rows with the heading */
-    const char **cell;
-    struct arena *a;
-    bool right[MAX_METRICS + 64]; /* alignment by column */
-};
-
-static size_t width_of(const char *s)
-{
-    size_t n = 0;
-    for (; *s; s++) {
-        n += ((unsigned char)*s & 0xc0) != 0x80; /* bytes that begin a character */
-    }
-    return n;
-}
-
-static void grid_print(FILE *out, const struct grid *g)
-{
-    for (size_t r = 0; r < g->rows; r++) {
-        for (size_t c = 0; c < g->cols; c++) {
-            const char *text = g->cell[r * g->cols + c];
-            size_t width = 0;
-            for (size_t k = 0; k < g->rows; k++) {
-                size_t w = width_of(g->cell[k * g->cols + c]);
-                width = w > width ? w : width;
-            }
-            int pad = (int)(width - width_of(text));
-            bool last = c + 1 == g->cols;
-            fprintf(out, "%*s%s%*s%s", g->right[c] ? pad : 0, "", text, g->right[c] || last ? 0 : pad, "",
-                    last ? "\n" : "  ");
-        }
-    }
-}
-
 /* Columns of the text table: those of main_metrics that some run has. */
 static size_t shown_metrics(const struct table *t, size_t *ret)
 {
@@ -242,59 +209,56 @@ static size_t shown_metrics(const struct table *t, size_t *ret)
     return n;
 }
 
-static bool grid_init(struct grid *g, const struct table *t, size_t cols, size_t rows)
+static void add_keys(struct grid *g, const struct table *t, const struct row *r)
 {
-    *g = (struct grid){.cols = cols, .rows = rows, .a = t->a};
-    g->cell = cols <= sizeof g->right ? arena_calloc(t->a, cols * rows, sizeof *g->cell) : NULL;
-    return g->cell != NULL;
+    for (size_t k = 0; k < t->s->n_vary; k++) {
+        grid_addf(g, "%s%s", value_of(t, r, k), r->oracle && k == 0 ? "*" : "");
+    }
+    if (t->s->n_vary == 0) {
+        grid_add(g, r->oracle ? "as given*" : "as given");
+    }
 }
 
-static void fill_keys(struct grid *g, const struct table *t, size_t line, const struct row *r)
+static void add_heading(struct grid *g, const struct table *t, const size_t *shown, size_t n)
 {
-    size_t n = t->s->n_vary;
-    const char **cells = &g->cell[line * g->cols];
+    size_t keys = t->s->n_vary ? t->s->n_vary : 1;
+    for (size_t k = 0; k < keys; k++) {
+        grid_add(g, t->s->n_vary ? t->s->vary[k].key : "configuration");
+    }
+    grid_add(g, "n");
     for (size_t k = 0; k < n; k++) {
-        bool star = r && r->oracle && k == 0;
-        cells[k] = r ? arena_printf(g->a, "%s%s", value_of(t, r, k), star ? "*" : "") : t->s->vary[k].key;
+        grid_add(g, t->name[shown[k]]);
     }
-    if (n == 0) {
-        cells[0] = r ? (r->oracle ? "as given*" : "as given") : "configuration";
-        n = 1;
+    grid_add(g, "verdict");
+    for (size_t k = keys; k <= keys + n; k++) {
+        g->right[k] = true;
     }
-    cells[n] = r ? arena_printf(g->a, "%zu", r->n) : "n";
-    g->right[n] = true;
-}
-
-static const char *cell_text(const struct table *t, const struct row *r, size_t metric, bool differences)
-{
-    char buf[80];
-    struct interval x = differences ? difference(t, r, metric) : cell(t, r, metric);
-    return arena_strdup(t->a, interval_text(&x, buf, sizeof buf));
 }
 
 static int print_grid(FILE *out, const struct table *t, bool differences, struct err *e)
 {
     size_t shown[sizeof main_metrics / sizeof main_metrics[0]];
     size_t n = shown_metrics(t, shown);
-    size_t keys = (t->s->n_vary ? t->s->n_vary : 1) + 1;
+    size_t cols = (t->s->n_vary ? t->s->n_vary : 1) + n + 2;
     struct grid g;
-    if (!grid_init(&g, t, keys + n + 1, t->n_rows + 1)) {
-        return no_memory(e);
+    char buf[80];
+    if (cols > GRID_MAX_COLS) {
+        return err_set(e, SIM_E_USAGE, "too many varied keys for a table: use --format csv or json");
     }
-    for (size_t i = 0; i <= t->n_rows; i++) {
-        const struct row *r = i ? &t->rows[i - 1] : NULL;
-        const char **cells = &g.cell[i * g.cols];
-        fill_keys(&g, t, i, r);
+    grid_init(&g, cols, t->a);
+    add_heading(&g, t, shown, n);
+    for (size_t i = 0; i < t->n_rows; i++) {
+        const struct row *r = &t->rows[i];
+        add_keys(&g, t, r);
+        grid_addf(&g, "%zu", r->n);
         for (size_t k = 0; k < n; k++) {
-            cells[keys + k] = r ? cell_text(t, r, shown[k], differences) : t->name[shown[k]];
-            g.right[keys + k] = true;
+            struct interval x = differences ? difference(t, r, shown[k]) : cell(t, r, shown[k]);
+            grid_add(&g, interval_text(&x, buf, sizeof buf));
         }
-        cells[keys + n] = r ? verdict_of(r) : "verdict";
+        grid_add(&g, verdict_of(r));
     }
-    for (size_t i = 0; i < g.cols * g.rows; i++) {
-        if (!g.cell[i]) {
-            return no_memory(e);
-        }
+    if (g.failed) {
+        return no_memory(e);
     }
     grid_print(out, &g);
     return 0;
