@@ -35,7 +35,8 @@ static const char usage[] =
     "  --resume           go on with an existing database: runs that are in it are not done again\n"
     "  --requests         keep one row per request, too\n"
     "  --format FORMAT    text (default), json or csv\n"
-    "  --baseline         also differences to the first combination, paired by replication\n"
+    "  --baseline         also differences to the first value of the first --vary, other settings\n"
+    "                     equal, paired by replication\n"
     "  --dry-run          check everything, print the list of runs, and stop\n"
     "  --quiet            no progress line\n"
     "\n" CLI_CONFIG_USAGE

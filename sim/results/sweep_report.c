@@ -175,10 +175,23 @@ static struct interval cell(const struct table *t, const struct row *r, size_t m
     return interval_of(r->value[metric], r->value[metric] ? t->s->reps : 0);
 }
 
-/* Difference to the first combination, where both have runs. */
+/* The row with the first value of the first key and all other settings equal. */
+static const struct row *baseline_of(const struct table *t, const struct row *r)
+{
+    const struct sweep_report *s = t->s;
+    size_t others = s->n_vary ? s->n_combos / s->vary[0].n : 1;
+    for (size_t i = 0; i < t->n_rows; i++) {
+        if (t->rows[i].combo == r->combo % others) {
+            return &t->rows[i];
+        }
+    }
+    return NULL;
+}
+
 static struct interval difference(const struct table *t, const struct row *r, size_t metric)
 {
-    const double *base = t->rows[0].combo == 0 ? t->rows[0].value[metric] : NULL;
+    const struct row *b = baseline_of(t, r);
+    const double *base = b ? b->value[metric] : NULL;
     return interval_paired(r->value[metric], base, base && r->value[metric] ? t->s->reps : 0);
 }
 
@@ -290,9 +303,9 @@ static void print_notes(FILE *out, const struct table *t)
 static int print_text(FILE *out, const struct table *t, struct err *e)
 {
     int rc = print_grid(out, t, false, e);
-    if (rc == 0 && t->s->baseline && t->n_rows > 1) {
-        const char *first = vary_label(t->s->vary, t->s->n_vary, 0, t->a);
-        fprintf(out, "\nDifference to %s, paired by replication\n", first ? first : "");
+    if (rc == 0 && t->s->baseline && t->s->n_vary && t->n_rows > 1) {
+        fprintf(out, "\nDifference to %s=%s, other settings equal, paired by replication\n",
+                t->s->vary[0].key, t->s->vary[0].value[0]);
         rc = print_grid(out, t, true, e);
     }
     print_notes(out, t);
@@ -327,7 +340,7 @@ static void json_metrics(struct json_writer *w, const struct table *t, const str
 
 static void json_differences(struct json_writer *w, const struct table *t, const struct row *r)
 {
-    json_key(w, "difference_to_first");
+    json_key(w, "difference");
     json_object(w);
     for (size_t m = 0; m < t->n_metrics; m++) {
         struct interval x = difference(t, r, m);
