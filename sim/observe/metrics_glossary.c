@@ -14,7 +14,7 @@
     {"median_" key "_ms", "ms", group, "Median " short_name " (ms)", "Median of " what, source},   \
     {"std_" key "_ms", "ms", group, "Std " short_name " (ms)",                                     \
      "Population standard deviation of " what, source},                                            \
-    {"p50_" key "_ms", "ms", group, "P50 " short_name " (ms)",                                     \
+    {"p50_" key "_ms", "ms", group, NULL,                                     \
      "50th percentile (linear interpolation) of " what, source},                                   \
     {"p90_" key "_ms", "ms", group, "P90 " short_name " (ms)",                                     \
      "90th percentile (linear interpolation) of " what, source},                                   \
@@ -53,7 +53,7 @@ const struct metric_def metric_glossary[] = {
      "Completed requests divided by the duration.", VLLM},
     {"request_goodput", "1/s", G_MAIN, "Request goodput (req/s)",
      "Completed requests that met every goal set for them (slo.ttft, slo.tpot, slo.e2e, or the "
-     "trace's own), divided by the duration. Not defined when no goal is set.", VLLM},
+     "trace's own), divided by the duration. Without any goal it is the request throughput.", VLLM},
     {"output_throughput", "tok/s", G_MAIN, "Output token throughput (tok/s)",
      "Output tokens of the completed requests divided by the duration.", VLLM},
     {"total_token_throughput", "tok/s", G_MAIN, "Total token throughput (tok/s)",

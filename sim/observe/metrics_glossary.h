@@ -9,7 +9,7 @@ struct metric_def {
     const char *name; /* NULL ends the table */
     const char *unit; /* "ms", "1/s", "tok/s", "tok", "s", "byte", "1" */
     const char *group; /* heading in text output */
-    const char *label; /* line in text output, as vllm bench serve words it */
+    const char *label; /* line in text output, as vllm bench serve words it; NULL = not shown there */
     const char *definition;
     const char *source;
 };

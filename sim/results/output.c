@@ -68,7 +68,7 @@ static void write_known_metrics(FILE *out, const struct run_result *r)
     const char *group = "";
     for (const struct metric_def *d = metric_glossary; d->name; d++) {
         const struct metric *m = run_metric(r, d->name);
-        if (!m) {
+        if (!m || !d->label) {
             continue;
         }
         if (strcmp(group, d->group) != 0) {
