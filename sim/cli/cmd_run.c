@@ -11,6 +11,7 @@
 
 #include "models/gpu.h"
 #include "models/llm.h"
+#include "sim/results/db.h"
 #include "sim/results/output.h"
 #include "traces/trace.h"
 
@@ -22,6 +23,7 @@ static const char usage[] =
     "Output:\n"
     "  --format FORMAT    text (default), json or csv; the same run gives the same bytes\n"
     "  --requests FILE    one line per request into FILE (.csv or .jsonl)\n"
+    "  --db FILE          keep the run in a results database (steelyard db, steelyard plot)\n"
     "  --log FILE         decisions of a policy wrapped in log(...); - is stderr, the default\n"
     "  --dry-run          check everything, print the configuration that would run, and stop\n"
     "  --verbose          wall-clock time and speed on stderr\n"
@@ -39,7 +41,8 @@ enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV };
 struct options {
     struct config_args args;
     enum format format;
-    const char *requests, *log;
+    const char *requests, *log, *db;
+    const char *command; /* for the log of runs in the database */
     bool dry_run, verbose, quiet;
 };
 
@@ -66,6 +69,10 @@ static int parse_output_flag(struct options *o, int argc, char **argv, int *i, s
     if (rc != 0) {
         return rc;
     }
+    rc = cli_flag_value("--db", argc, argv, i, &o->db, e);
+    if (rc != 0) {
+        return rc;
+    }
     rc = cli_flag_value("--log", argc, argv, i, &o->log, e);
     if (rc != 0) {
         return rc;
@@ -84,6 +91,10 @@ static int parse_output_flag(struct options *o, int argc, char **argv, int *i, s
 
 static int parse(struct options *o, int argc, char **argv, struct arena *ar, struct err *e)
 {
+    o->command = "steelyard";
+    for (int i = 0; i < argc && o->command; i++) {
+        o->command = arena_printf(ar, "%s %s", o->command, argv[i]);
+    }
     for (int i = 1; i < argc; i++) {
         int rc = parse_output_flag(o, argc, argv, &i, e);
         rc = rc == 0 ? cli_config_flag(&o->args, argc, argv, &i, ar, e) : rc;
@@ -103,6 +114,7 @@ static int parse(struct options *o, int argc, char **argv, struct arena *ar, str
 /* ---- hooks ---- */
 
 struct watch {
+    struct results *db;
     struct progress line;
     struct requests_file requests;
     FILE *log;
@@ -133,6 +145,9 @@ static void on_log(void *ctx, const char *line)
 static int watch_open(struct watch *w, const struct options *o, struct err *e)
 {
     w->log = stderr;
+    if (o->db && results_open(&w->db, o->db, RESULTS_CREATE, e) < 0) {
+        return e->code;
+    }
     if (o->log && strcmp(o->log, "-") != 0) {
         w->log = fopen(o->log, "w");
         if (!w->log) {
@@ -145,6 +160,7 @@ static int watch_open(struct watch *w, const struct options *o, struct err *e)
 static int watch_close(struct watch *w, const struct options *o, struct err *e)
 {
     int rc = requests_file_close(&w->requests, e);
+    results_close(w->db);
     if (w->log && w->log != stderr) {
         bool failed = ferror(w->log) != 0;
         failed = fclose(w->log) != 0 || failed;
@@ -168,6 +184,43 @@ static void print_speed(const struct run_result *r, double seconds)
             (unsigned long long)r->trace_requests, seconds,
             (double)r->trace_requests / (seconds > 1e-9 ? seconds : 1e-9),
             (unsigned long long)r->iterations, (unsigned long long)r->boundaries);
+}
+
+static const char *started_text(double seconds_ago, char buf[32])
+{
+    time_t when = time(NULL) - (time_t)seconds_ago;
+    struct tm tm;
+    gmtime_r(&when, &tm);
+    strftime(buf, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    return buf;
+}
+
+/* A run that is in the database already is the same run: nothing is lost by not writing it again. */
+static int store(const struct watch *w, const struct options *o, const struct run_config *c,
+                 const struct run_result *r, double seconds, struct arena *ar, struct err *e)
+{
+    char host[256] = "";
+    char started[32];
+    gethostname(host, sizeof(host) - 1);
+    struct results_meta m = {
+        .config_hash = config_hash(c, ar),
+        .seed = c->seed,
+        .replication = c->replication,
+        .label = c->label,
+        .config_json = config_to_json(c, false, ar),
+        .version = steelyard_version(),
+        .parts = RESULTS_ALL,
+        .started = started_text(seconds, started),
+        .host = host,
+        .argv = o->command,
+        .wall_s = seconds,
+    };
+    int rc = results_file_hash(c->trace, &m.trace_hash, ar, e);
+    rc = rc == 0 ? results_add(w->db, &m, r, e) : rc;
+    if (rc > 0) {
+        fprintf(stderr, "%s has this run already; it is left as it is\n", o->db);
+    }
+    return rc < 0 ? rc : 0;
 }
 
 static void print_result(const struct options *o, const struct run_config *c,
@@ -200,6 +253,8 @@ static int simulate(const struct options *o, const struct run_config *c, struct 
     progress_begin(&w.line, "simulating", !o->quiet);
     rc = rc == 0 ? run_execute(c, &hooks, &result, ar, e) : rc;
     progress_end(&w.line);
+    double seconds = wall_s() - started_s;
+    rc = rc == 0 && o->db ? store(&w, o, c, &result, seconds, ar, e) : rc;
     int closed = watch_close(&w, o, e);
     rc = rc == 0 ? closed : rc;
     if (rc < 0) {
@@ -207,7 +262,7 @@ static int simulate(const struct options *o, const struct run_config *c, struct 
     }
     print_result(o, c, &result, ar);
     if (o->verbose || (o->format == FORMAT_TEXT && !o->quiet && isatty(STDERR_FILENO))) {
-        print_speed(&result, wall_s() - started_s);
+        print_speed(&result, seconds);
     }
     return 0;
 }

@@ -23,98 +23,15 @@ $ printf 'hello\nworld\n' > text.csv; steelyard run --trace text.csv --model lla
 $ sed 's/,396,/,-396,/' ok.csv > minus.csv; steelyard run --trace minus.csv --model llama-3.1-8b --gpu a100-80g
 2> steelyard: minus.csv:3: column 'ContextTokens': '-396' is negative
 ? 3
-$ sed 's/,109$/,0/' ok.csv > zero.csv; steelyard run --trace zero.csv --model llama-3.1-8b --gpu a100-80g
-1> stable: offered load is 2 % of capacity (0.545 of about 26.6 requests/s), requests waited in 0 % of the time, 1 were waiting at the last arrival
-1>
-1> policy   fcfs
-1> engine   vllm-v1
-1> machine  model llama-3.1-8b, gpu a100-80g, tp 1
-1> cost     roofline: llama-3.1-8b (bf16, KV bf16) on 1 x NVIDIA A100 80GB SXM, shares of peak 0.8 gemm, 0.5 attention, 0.8 memory, 0.6 KV
-1> trace    zero.csv (azure, 3 requests)
-1> seed     0, replication 0
-1>
-1> ================= Serving Benchmark Result =================
-1> Successful requests:                                      3
-1> Failed requests:                                          0
-1> Rejected requests:                                        0
-1> Refused requests:                                         0
-1> Peak concurrent requests:                                 1
-1> Benchmark duration (s):                                6.10
-1> Total input tokens:                                    1649
-1> Total generated tokens:                                 100
-1> Request throughput (req/s):                            0.49
-1> Request goodput (req/s):                               0.49
-1> Output token throughput (tok/s):                      16.40
-1> Total token throughput (tok/s):                      286.85
-1> Request rate (req/s):                                  0.55
-1> Offered load (share of capacity):                    0.0205
-1> ------------------- Time to First Token --------------------
-1> Mean TTFT (ms):                                       34.31
-1> Median TTFT (ms):                                     24.82
-1> Std TTFT (ms):                                        14.37
-1> P90 TTFT (ms):                                        48.66
-1> P95 TTFT (ms):                                        51.64
-1> P99 TTFT (ms):                                        54.03
-1> --------- Time per Output Token (excl. 1st token) ----------
-1> Mean TPOT (ms):                                       10.05
-1> Median TPOT (ms):                                     10.05
-1> Std TPOT (ms):                                         0.00
-1> P90 TPOT (ms):                                        10.05
-1> P95 TPOT (ms):                                        10.05
-1> P99 TPOT (ms):                                        10.05
-1> ------------------- Inter-token Latency --------------------
-1> Mean ITL (ms):                                        10.05
-1> Median ITL (ms):                                      10.05
-1> Std ITL (ms):                                          0.00
-1> P90 ITL (ms):                                         10.05
-1> P95 ITL (ms):                                         10.05
-1> P99 ITL (ms):                                         10.05
-1> -------------------- End-to-end Latency --------------------
-1> Mean E2EL (ms):                                      359.24
-1> Median E2EL (ms):                                    455.87
-1> Std E2EL (ms):                                       243.43
-1> P90 E2EL (ms):                                       568.90
-1> P95 E2EL (ms):                                       583.03
-1> P99 E2EL (ms):                                       594.34
-1> ------------------------- Queueing -------------------------
-1> Mean queueing time (ms):                               0.00
-1> Median queueing time (ms):                             0.00
-1> Std queueing time (ms):                                0.00
-1> P90 queueing time (ms):                                0.00
-1> P95 queueing time (ms):                                0.00
-1> P99 queueing time (ms):                                0.00
-1> Longest wait (ms):                                     0.00
-1> ------------------ Fairness among clients ------------------
-1> Max service difference:                                0.00
-1> Mean service difference:                               0.00
-1> Var service difference:                                0.00
-1> Max accumulated difference:                               0
-1> Mean accumulated difference:                              0
-1> Jain index of service:                                    1
-1> -------------------------- Engine --------------------------
-1> GPU busy (share of time):                            0.1768
-1> KV pool used, mean (share):                          0.0003
-1> KV pool used, peak (share):                          0.0021
-1> KV pool (tokens):                                    454496
-1> Mean running requests:                               0.1429
-1> Mean waiting requests:                                    0
-1> Mean batch size:                                          1
-1> Engine steps:                                           100
-1> Preemptions:                                              0
-1> Swaps out:                                                0
-1> Swaps in:                                                 0
-1> PCIe bytes, GPU to host:                                  0
-1> PCIe bytes, host to GPU:                                  0
-1> Prefix cache hits (share of tokens):                      0
-1> ============================================================
+$ sed 's/,109$/,0/' ok.csv > zero.csv; steelyard run --trace zero.csv --model llama-3.1-8b --gpu a100-80g > /dev/null
 $ sed 's/,396,/,nan,/' ok.csv > nan.csv; steelyard run --trace nan.csv --model llama-3.1-8b --gpu a100-80g
 2> steelyard: nan.csv:3: column 'ContextTokens': 'nan' is not finite
 ? 3
 $ sed 's/,396,/,99999999999999999999,/' ok.csv > huge.csv; steelyard run --trace huge.csv --model llama-3.1-8b --gpu a100-80g
 2> steelyard: huge.csv:3: column 'ContextTokens': '99999999999999999999' is too large
 ? 3
-$ sed 's/18:15:51/18:15:41/' ok.csv > back.csv; steelyard run --trace back.csv --model llama-3.1-8b --gpu a100-80g
-2> steelyard: back.csv:4: the arrival time -4.5 s is negative
+$ sed 's/18:15:51/18:15:48/' ok.csv > back.csv; steelyard run --trace back.csv --model llama-3.1-8b --gpu a100-80g
+2> steelyard: back.csv:4: the arrival at 2.5 s comes after one at 4.25 s
 ? 3
 $ sed 's/,109$//' ok.csv > short.csv; steelyard run --trace short.csv --model llama-3.1-8b --gpu a100-80g
 2> steelyard: short.csv:3: 2 fields where the header names 3 columns
@@ -189,87 +106,15 @@ $ steelyard run --trace ok.csv --model llama-3.1-8b --gpu a100-80g --set load.sc
 $ steelyard run --trace ok.csv --model llama-3.1-8b --gpu a100-80g > /dev/full
 2> steelyard: standard output: No space left on device
 ? 5
-$ steelyard run --trace ok.csv --model llama-3.1-8b --gpu a100-80g --requests /dev/full.csv
-1> stable: offered load is 2 % of capacity (0.545 of about 23.6 requests/s), requests waited in 0 % of the time, 1 were waiting at the last arrival
-1>
-1> policy   fcfs
-1> engine   vllm-v1
-1> machine  model llama-3.1-8b, gpu a100-80g, tp 1
-1> cost     roofline: llama-3.1-8b (bf16, KV bf16) on 1 x NVIDIA A100 80GB SXM, shares of peak 0.8 gemm, 0.5 attention, 0.8 memory, 0.6 KV
-1> trace    ok.csv (azure, 3 requests)
-1> seed     0, replication 0
-1>
-1> ================= Serving Benchmark Result =================
-1> Successful requests:                                      3
-1> Failed requests:                                          0
-1> Rejected requests:                                        0
-1> Refused requests:                                         0
-1> Peak concurrent requests:                                 1
-1> Benchmark duration (s):                                6.10
-1> Total input tokens:                                    1649
-1> Total generated tokens:                                 208
-1> Request throughput (req/s):                            0.49
-1> Request goodput (req/s):                               0.49
-1> Output token throughput (tok/s):                      34.11
-1> Total token throughput (tok/s):                      304.56
-1> Request rate (req/s):                                  0.55
-1> Offered load (share of capacity):                    0.0231
-1> ------------------- Time to First Token --------------------
-1> Mean TTFT (ms):                                       34.31
-1> Median TTFT (ms):                                     24.82
-1> Std TTFT (ms):                                        14.37
-1> P90 TTFT (ms):                                        48.66
-1> P95 TTFT (ms):                                        51.64
-1> P99 TTFT (ms):                                        54.03
-1> --------- Time per Output Token (excl. 1st token) ----------
-1> Mean TPOT (ms):                                       10.05
-1> Median TPOT (ms):                                     10.05
-1> Std TPOT (ms):                                         0.00
-1> P90 TPOT (ms):                                        10.05
-1> P95 TPOT (ms):                                        10.05
-1> P99 TPOT (ms):                                        10.05
-1> ------------------- Inter-token Latency --------------------
-1> Mean ITL (ms):                                        10.05
-1> Median ITL (ms):                                      10.05
-1> Std ITL (ms):                                          0.00
-1> P90 ITL (ms):                                         10.05
-1> P95 ITL (ms):                                         10.05
-1> P99 ITL (ms):                                         10.05
-1> -------------------- End-to-end Latency --------------------
-1> Mean E2EL (ms):                                      721.01
-1> Median E2EL (ms):                                    597.16
-1> Std E2EL (ms):                                       281.24
-1> P90 E2EL (ms):                                      1007.53
-1> P95 E2EL (ms):                                      1058.83
-1> P99 E2EL (ms):                                      1099.87
-1> ------------------------- Queueing -------------------------
-1> Mean queueing time (ms):                               0.00
-1> Median queueing time (ms):                             0.00
-1> Std queueing time (ms):                                0.00
-1> P90 queueing time (ms):                                0.00
-1> P95 queueing time (ms):                                0.00
-1> P99 queueing time (ms):                                0.00
-1> Longest wait (ms):                                     0.00
-1> ------------------ Fairness among clients ------------------
-1> Max service difference:                                0.00
-1> Mean service difference:                               0.00
-1> Var service difference:                                0.00
-1> Max accumulated difference:                               0
-1> Mean accumulated difference:                              0
-1> Jain index of service:                                    1
-1> -------------------------- Engine --------------------------
-1> GPU busy (share of time):                            0.3548
-1> KV pool used, mean (share):                          0.0004
-1> KV pool used, peak (share):                          0.0021
-1> KV pool (tokens):                                    454496
-1> Mean running requests:                               0.2857
-1> Mean waiting requests:                                    0
-1> Mean batch size:                                          1
-1> Engine steps:                                           208
-1> Preemptions:                                              0
-1> Swaps out:                                                0
-1> Swaps in:                                                 0
-1> PCIe bytes, GPU to host:                                  0
-1> PCIe bytes, host to GPU:                                  0
-1> Prefix cache hits (share of tokens):                      0
-1> ============================================================
+$ ln -s /dev/full full.csv; steelyard run --trace ok.csv --model llama-3.1-8b --gpu a100-80g --requests full.csv > /dev/null
+2> steelyard: full.csv: No space left on device
+? 5
+$ steelyard run --trace ok.csv --model llama-3.1-8b --gpu a100-80g --db none/runs.db
+2> steelyard: none/runs.db: unable to open database file
+? 5
+$ steelyard run --trace ok.csv --model llama-3.1-8b --gpu a100-80g --db folder
+2> steelyard: folder: unable to open database file
+? 5
+$ steelyard run --trace ok.csv --model llama-3.1-8b --gpu a100-80g --db ok.csv
+2> steelyard: ok.csv: file is not a database
+? 3

@@ -1,0 +1,47 @@
+# One run, the same bytes whatever the way: again, step by step, with checks, from the environment.
+$ printf 'TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.00,374,44\n2023-11-16 18:15:46.25,396,109\n2023-11-16 18:15:46.50,879,55\n' > t.csv
+$ printf '{"trace": "t.csv", "model": "llama-3.1-8b", "gpu": "a100-80g", "slo": {"ttft": "500ms"}}' > c.json
+$ steelyard run c.json --format json > a.json
+$ steelyard run c.json --format json | cmp - a.json
+$ steelyard run c.json --format json --no-skip | cmp - a.json
+$ steelyard run c.json --format json --check --policy fcfs | cmp - a.json
+$ STEELYARD_GPU=a100-80g steelyard run --trace=t.csv --model=llama-3.1-8b --set slo.ttft=0.5s --format=json | cmp - a.json
+$ steelyard run c.json > a.txt; sed -n 3p a.txt
+1> policy   fcfs
+# The configuration inside the results can be fed back.
+$ sed -n '/"config": {/,/^  },/p' a.json | sed '1s/.*/{/; $s/,$//' > again.json; steelyard run again.json --format json | cmp - a.json
+# Tokens in are tokens out.
+$ steelyard run c.json --format csv | grep -E '^(completed|failed|total_input_tokens|total_output_tokens),'
+1> completed,3,1
+1> failed,0,1
+1> total_input_tokens,1649,tok
+1> total_output_tokens,208,tok
+# Requests, one line each; the two forms agree.
+$ steelyard run c.json --requests r.csv --format csv > m.csv; cut -d, -f1-8 r.csv
+1> request,client,status,input_tokens,output_tokens,cached_tokens,preemptions,arrival_s
+1> 0,0,ok,374,44,0,0,0.000000000
+1> 2,0,ok,879,55,0,0,0.500000000
+1> 1,0,ok,396,109,0,0,0.250000000
+$ steelyard run c.json --requests r.jsonl --format csv | cmp - m.csv; wc -l < r.jsonl
+1> 3
+$ awk -F, 'NR > 1 { sum += $12 } END { printf "%.3f\n", sum / 3 }' r.csv; grep ^mean_ttft_ms m.csv | cut -d, -f2 | xargs printf '%.3f\n'
+1> 43.123
+1> 43.123
+$ cut -d, -f12 r.csv | tail -n +2 > ttft.csv; grep -o '"ttft_ms":[0-9.]*' r.jsonl | cut -d: -f2 | cmp - ttft.csv
+# Nothing runs in a dry run, but everything is opened.
+$ steelyard run c.json --dry-run > dry.json; steelyard run dry.json --format json | cmp - a.json
+$ steelyard run c.json --dry-run --gpu h1000
+2> steelyard: GPU 'h1000' is unknown; did you mean 'h100'?
+? 2
+# A database: the second time nothing is added.
+$ steelyard run c.json --db runs.db --format csv | cmp - m.csv
+$ steelyard run c.json --db runs.db --format csv | cmp - m.csv
+2> runs.db has this run already; it is left as it is
+# A reader that goes away is an error of writing.
+$ { sleep 0.2; steelyard run c.json; echo "status $?" >&2; } | :
+2> steelyard: standard output: Broken pipe
+2> status 5
+# Standard error is empty without a terminal.
+$ steelyard run c.json --format csv > /dev/null
+$ steelyard run c.json --verbose --format csv 2>&1 > /dev/null | sed 's/in [0-9.]* s .*;/in T;/'
+1> 3 requests in T; 134 engine steps, 17 walked one by one
