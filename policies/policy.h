@@ -61,7 +61,8 @@ struct policy_ops {
      * (then the policy keeps no trace of it). */
     const char *(*arrive)(void *st, const struct sched_view *v, req_id r);
     /* The waiting request to try next, or REQ_NONE. Called again without a change in between it must
-     * answer the same. */
+     * answer the same. It may move the policy on (a turn, a lift), since batchers ask only when they
+     * could admit; but before the horizon that was told after it, asking changes nothing. */
     req_id (*next)(void *st, const struct sched_view *v);
     /* `r`, which next() named, did not fit. Return true when next() may now name another one to try in
      * the same step, false (or NULL) to stop here: head-of-line blocking. A policy that returns true

@@ -25,6 +25,7 @@ struct wrap_check {
     uint32_t place_cap;
     uint32_t n_queued;
     req_id named;     /* the last answer of next() */
+    bool asked;       /* nothing has happened since that */
     uint64_t promise; /* decode iterations, less one, for which `named` must stay the answer */
     bool muted;
 };
@@ -62,6 +63,7 @@ static bool move(struct wrap_check *w, const struct sched_view *v, const char *c
 {
     enum place at = place_of(w, r);
     w->promise = 0;
+    w->asked = false;
     if (!(from & 1u << at)) {
         broken(w, v, "%s was called for slot %" PRIu32 ", which is %s", call, r, place_text(at));
         return false;
@@ -137,6 +139,7 @@ static req_id check_next(void *st, const struct sched_view *v)
     }
     compare_waiting(w, v, "next");
     w->named = r;
+    w->asked = true;
     return r;
 }
 
@@ -218,12 +221,14 @@ static void check_decode(void *st, const struct sched_view *v, uint64_t k)
         }
     }
     w->promise = 0;
+    w->asked = false;
 }
 
 static void check_finishing(void *st, const struct sched_view *v)
 {
     struct wrap_check *w = st;
     w->promise = 0;
+    w->asked = false;
     if (w->in.ops->finishing) {
         w->in.ops->finishing(w->in.st, v);
         w->twin.ops->finishing(w->twin.st, v);
@@ -254,8 +259,7 @@ static uint64_t check_horizon(void *st, const struct sched_view *v)
     if (w->twin.ops->horizon(w->twin.st, v) != h) {
         broken(w, v, "horizon() depends on how decode iterations are grouped into calls");
     }
-    w->named = w->twin.ops->next(w->twin.st, v);
-    w->promise = h ? h - 1 : 0;
+    w->promise = h && w->asked ? h - 1 : 0; /* to ask it here might move it on */
     return h;
 }
 

@@ -268,16 +268,21 @@ static void mdrr_drop(void *st, const struct sched_view *v, req_id r)
     unqueue(st, r);
 }
 
-/* The head keeps its turn until its deficit is used up. */
+/* The head keeps its turn until its deficit is used up. It must not be settled here: turns move on only
+ * when the batcher asks. */
 static uint64_t mdrr_horizon(void *st, const struct sched_view *v)
 {
+    (void)v;
     const struct mdrr *d = st;
-    if (mdrr_next(st, v) == REQ_NONE) {
+    uint32_t i = d->active.head;
+    if (d->n_waiting == 0) {
         return UINT64_MAX;
     }
-    sim_wide left = deficit(d, d->active.head);
-    sim_wide step = meter_account(&d->meter, d->active.head)->step;
-    return step > 0 ? (uint64_t)((left + step - 1) / step) : UINT64_MAX;
+    if (deficit(d, i) <= 0 || !has_waiting(d, i)) {
+        return 1;
+    }
+    sim_wide step = meter_account(&d->meter, i)->step;
+    return step > 0 ? (uint64_t)((deficit(d, i) + step - 1) / step) : UINT64_MAX;
 }
 
 static uint32_t mdrr_waiting(const void *st)
