@@ -39,6 +39,12 @@ static void print_wrapped(const char *text, int indent)
     putchar('\n');
 }
 
+static bool has_range(const struct opt_row *row)
+{
+    bool is_number = row->type == OPT_INT || row->type == OPT_DOUBLE || row->type == OPT_DOUBLES;
+    return is_number && row->min <= row->max;
+}
+
 static const char *type_text(enum opt_type t)
 {
     static const char *const names[] = {
@@ -55,7 +61,7 @@ static void print_row(const char *full_name, const struct opt_row *row)
     if (row->unit && strcmp(row->unit, "1") != 0) {
         printf(", unit %s", row->unit);
     }
-    if (row->min <= row->max) {
+    if (has_range(row)) {
         printf(", %s to %s", text_from_double(row->min, low), text_from_double(row->max, high));
     }
     printf(", default %s\n", row->def && *row->def ? row->def : "none");

@@ -21,7 +21,8 @@ extern const struct subcommand cmd_list;
 static void write_row_json(struct json_writer *w, const struct opt_row *row)
 {
     json_kv_string(w, "default", row->def);
-    if (row->min <= row->max) {
+    bool is_number = row->type == OPT_INT || row->type == OPT_DOUBLE || row->type == OPT_DOUBLES;
+    if (is_number && row->min <= row->max) {
         json_kv_double(w, "min", row->min);
         json_kv_double(w, "max", row->max);
     }
@@ -88,7 +89,9 @@ static void print_text(const struct catalog_item *items, size_t n)
         const struct catalog_item *it = &items[i];
         printf("%-*s  ", width, it->name);
         if (it->row) {
-            bool has_unit = it->unit && strcmp(it->unit, "1") != 0;
+            double bare; /* "4GiB" says its unit itself */
+            bool has_unit = it->unit && strcmp(it->unit, "1") != 0 && it->row->def &&
+                            text_to_double(it->row->def, &bare);
             printf("[%s%s%s] ", it->row->def ? it->row->def : "none", has_unit ? " " : "",
                    has_unit ? it->unit : "");
         } else if (it->unit) {
