@@ -61,8 +61,11 @@ void service_add(struct metrics *m, struct client_stats *c, double from_s, doubl
 double service_between(const struct metrics *m, const double *curve, double from_s, double to_s)
 {
     double sum = 0;
-    int first = (int)(from_s / m->bin_s), last = (int)(to_s / m->bin_s);
+    int first, last;
 
+    from_s = fmax(from_s, 0); /* in a run shorter than half a window the first ticks lie before it */
+    first = (int)(from_s / m->bin_s);
+    last = (int)(to_s / m->bin_s);
     for (int i = first; i <= last && i < SERVICE_BINS; i++) {
         double lo = fmax(from_s, i * m->bin_s), hi = fmin(to_s, (i + 1) * m->bin_s);
 

@@ -45,3 +45,7 @@ $ { sleep 0.2; steelyard run c.json; echo "status $?" >&2; } | :
 $ steelyard run c.json --format csv > /dev/null
 $ steelyard run c.json --verbose --format csv 2>&1 > /dev/null | sed 's/in [0-9.]* s .*;/in T;/'
 1> 3 requests in T; 134 engine steps, 17 walked one by one
+# A run shorter than the window of the service metrics has them all the same.
+$ steelyard run c.json --format csv --set service.window=1h | grep -E '^(max_service_diff|jain_index),'
+1> max_service_diff,0,tok/s
+1> jain_index,1,1
