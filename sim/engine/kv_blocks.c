@@ -155,6 +155,18 @@ static uint32_t queue_take(struct kv_blocks *b)
 
 /* ---- sequences ---- */
 
+/* Hash of the prompt up to `to`, from the one up to `from`: every id with tokens in between counts. */
+static uint64_t chain_block(uint64_t chain, const uint64_t *id, uint32_t id_tok, uint64_t from,
+                            uint64_t to)
+{
+    for (uint64_t i = from / id_tok; i * id_tok < to; i++) {
+        uint64_t end = (i + 1) * id_tok < to ? (i + 1) * id_tok : to;
+
+        chain = mix64(chain ^ mix64(id[i] * 0x100000001B3u + (end - i * id_tok)));
+    }
+    return chain;
+}
+
 int kv_seq_set_prefix(struct kv *kv, struct kv_seq *s, const uint64_t *id, uint32_t n_id,
                       uint32_t id_tok, uint32_t prompt_tok, struct err *e)
 {
@@ -177,10 +189,8 @@ int kv_seq_set_prefix(struct kv *kv, struct kv_seq *s, const uint64_t *id, uint3
         s->cap_key = n;
     }
     for (uint32_t j = 0; j < n; j++) {
-        uint64_t end = (uint64_t)(j + 1) * kv->block_tok;
-        uint64_t i = (end - 1) / id_tok;
-
-        chain = mix64(chain ^ mix64(id[i] * 0x100000001B3u + (end - i * id_tok)));
+        chain = chain_block(chain, id, id_tok, (uint64_t)j * kv->block_tok,
+                            (uint64_t)(j + 1) * kv->block_tok);
         s->key[j] = chain ? chain : 1;
     }
     s->n_key = n;
