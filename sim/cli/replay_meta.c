@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sim/cli/replay_meta.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sim/core/json.h"
+#include "sim/core/opt.h"
+
+static const char *text_of(const cJSON *o, const char *key, struct arena *ar)
+{
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, key);
+
+    return cJSON_IsString(v) ? arena_strdup(ar, v->valuestring) : NULL;
+}
+
+static double number_of(const cJSON *o, const char *key)
+{
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, key);
+
+    return cJSON_IsNumber(v) ? v->valuedouble : (double)NAN;
+}
+
+static int give(struct config_args *args, const char *key, const char *value, struct arena *ar,
+                struct err *e)
+{
+    return config_args_add(args, "the run's description", key, value, ar, e);
+}
+
+static int give_number(struct config_args *args, const char *key, double v, struct arena *ar,
+                       struct err *e)
+{
+    char buf[32];
+
+    if (!isfinite(v)) {
+        return 0;
+    }
+    return give(args, key, arena_strdup(ar, text_from_double(v, buf)), ar, e);
+}
+
+/* Lower case, without the organisation and the suffix that only says "HuggingFace format". */
+static const char *plain_name(const char *name, struct arena *ar)
+{
+    const char *slash = strrchr(name, '/');
+    char *s = arena_strdup(ar, slash ? slash + 1 : name);
+    char *end;
+
+    if (!s) {
+        return NULL;
+    }
+    for (char *p = s; *p; p++) {
+        *p = (char)tolower((unsigned char)*p);
+    }
+    end = strpbrk(s, " (");
+    if (end) {
+        *end = '\0';
+    }
+    end = strstr(s, "-hf");
+    if (end && end[3] == '\0') {
+        *end = '\0';
+    }
+    return s;
+}
+
+/* Spellings of GPUs in the descriptions of recorded runs -> bundled profiles. First match counts. */
+static const struct {
+    const char *said, *profile;
+} gpu_names[] = {
+    {"RTXPRO6000", "rtx-pro-6000"}, {"RTX PRO 6000", "rtx-pro-6000"}, {"H100-PCIE", "h100-pcie"},
+    {"H100", "h100"},               {"H200", "h200"},                 {"A100-80GB", "a100-80g"},
+    {"A100-40GB", "a100-40g"},      {"A10G", "a10g"},                 {"L40S", "l40s"},
+    {"A40", "a40"},                 {"L4", "l4"},
+};
+
+static int give_gpu(struct replay_meta *m, struct config_args *args, struct arena *ar, struct err *e)
+{
+    for (size_t i = 0; m->gpu && i < sizeof(gpu_names) / sizeof(gpu_names[0]); i++) {
+        if (strstr(m->gpu, gpu_names[i].said)) {
+            return give(args, "gpu", gpu_names[i].profile, ar, e);
+        }
+    }
+    return 0;
+}
+
+/* ---- S-LoRA as in the VTC artifact ---- */
+
+/* Schedulers of the artifact (fairness.md 2.4). The recorded runs carry its extra charge at each
+ * finish; an unlabelled run of its top folder is a VTC run (fairness.md 2.8, trap 5). */
+static const struct {
+    const char *said, *policy;
+} vtc_schedulers[] = {
+    {"FCFS", "fcfs"},
+    {"VTC", "vtc{extra_charge=on}"},
+    {"VTC_predict", "vtc{predict=mean,extra_charge=on}"},
+    {"VTC_oracle", "vtc{predict=oracle,extra_charge=on}"},
+    {"VTC_profile", "vtc{cost=profiled,extra_charge=on}"},
+    {"VTC_oracle_profile", "vtc{cost=profiled,predict=oracle,extra_charge=on}"},
+    {"LCF", "lcf{extra_charge=on}"},
+};
+
+static const char *vtc_policy(struct replay_meta *m, struct arena *ar)
+{
+    const char *rpm = strstr(m->run, "rpm");
+
+    if (m->scheduler && strcmp(m->scheduler, "LShare") == 0 && rpm) {
+        return arena_printf(ar, "rpm{limit=%d}", atoi(rpm + 3));
+    }
+    for (size_t i = 0; m->scheduler && i < sizeof(vtc_schedulers) / sizeof(vtc_schedulers[0]); i++) {
+        if (strcmp(m->scheduler, vtc_schedulers[i].said) == 0) {
+            return vtc_schedulers[i].policy;
+        }
+    }
+    m->notes = "the scheduler is not recorded: VTC is assumed";
+    return vtc_schedulers[1].policy;
+}
+
+/* One set of constants for all runs of the artifact (fairness.md 2.5 and 2.11): prompts are two tokens
+ * longer on the server, and a request takes 30 ms from the client to the queue. */
+static int give_slora(struct replay_meta *m, const cJSON *run, struct config_args *args,
+                      struct arena *ar, struct err *e)
+{
+    bool a100 = m->gpu && strstr(m->gpu, "A100");
+
+    if (give(args, "batcher", "lightllm-slora", ar, e) < 0 ||
+        give(args, "policy", vtc_policy(m, ar), ar, e) < 0 ||
+        give(args, "cost", a100 ? "linear{set=a100-slora-13b}" : "linear{set=a10g-slora}", ar, e) < 0 ||
+        give(args, "load.prompt_extra", "2", ar, e) < 0 ||
+        give(args, "engine.request_delay", "30ms", ar, e) < 0) {
+        return e->code;
+    }
+    return give_number(args, "kv.tokens", number_of(run, "kv_pool_tokens"), ar, e);
+}
+
+/* ---- vLLM ---- */
+
+/* "vLLM 0.15.1" -> "0.15" */
+static const char *minor_version(const char *engine, struct arena *ar)
+{
+    const char *v = strpbrk(engine, "0123456789");
+    size_t n = v ? strspn(v, "0123456789") : 0;
+
+    if (!v || v[n] != '.') {
+        return NULL;
+    }
+    return arena_strndup(ar, v, n + 1 + strspn(v + n + 1, "0123456789"));
+}
+
+static const char *vllm_batcher(const cJSON *run, const char *version, struct arena *ar)
+{
+    double seqs = number_of(run, "max_num_seqs"), tok = number_of(run, "max_num_batched_tokens");
+    const cJSON *cache = cJSON_GetObjectItemCaseSensitive(run, "prefix_caching");
+    const char *spec = arena_printf(ar, "vllm-v1{version=%s", version);
+
+    if (spec && isfinite(seqs)) {
+        spec = arena_printf(ar, "%s,max_num_seqs=%.0f", spec, seqs);
+    }
+    if (spec && isfinite(tok)) {
+        spec = arena_printf(ar, "%s,max_num_batched_tokens=%.0f", spec, tok);
+    }
+    if (spec && cJSON_IsFalse(cache)) {
+        spec = arena_printf(ar, "%s,prefix_caching=off", spec);
+    }
+    return spec ? arena_printf(ar, "%s}", spec) : NULL;
+}
+
+static int give_vllm(struct replay_meta *m, const cJSON *run, struct config_args *args,
+                     struct arena *ar, struct err *e)
+{
+    const char *version = minor_version(m->engine, ar);
+    double tp = number_of(run, "tp");
+
+    if (!version) {
+        return err_set(e, SIM_E_DATA, "%s: run '%s': no version in engine '%s'", m->where, m->run,
+                       m->engine);
+    }
+    tp = isfinite(tp) ? tp : number_of(run, "tensor_parallel_size");
+    if (give(args, "batcher", vllm_batcher(run, version, ar), ar, e) < 0 ||
+        give_number(args, "tp", tp, ar, e) < 0 ||
+        give_number(args, "kv.blocks", number_of(run, "kv_blocks_gpu"), ar, e) < 0) {
+        return e->code;
+    }
+    return m->model ? give(args, "model", plain_name(m->model, ar), ar, e) : 0;
+}
+
+static int give_engine(struct replay_meta *m, const cJSON *run, struct config_args *args,
+                       struct arena *ar, struct err *e)
+{
+    if (give_gpu(m, args, ar, e) < 0) {
+        return e->code;
+    }
+    if (m->engine && strstr(m->engine, "S-LoRA")) {
+        return give_slora(m, run, args, ar, e);
+    }
+    if (m->engine && strncmp(m->engine, "vLLM ", 5) == 0) {
+        return give_vllm(m, run, args, ar, e);
+    }
+    return err_set(e, SIM_E_DATA, "%s: run '%s': no batcher imitates engine '%s'", m->where, m->run,
+                   m->engine ? m->engine : "(not named)");
+}
+
+/* ---- finding it ---- */
+
+static const cJSON *run_by_name(const cJSON *runs, const char *name)
+{
+    const cJSON *run;
+
+    cJSON_ArrayForEach(run, runs)
+    {
+        const cJSON *v = cJSON_GetObjectItemCaseSensitive(run, "run");
+
+        if (cJSON_IsString(v) && strcmp(v->valuestring, name) == 0) {
+            return run;
+        }
+    }
+    return NULL;
+}
+
+static void fill(struct replay_meta *m, const cJSON *run, struct arena *ar)
+{
+    m->engine = text_of(run, "engine", ar);
+    m->gpu = text_of(run, "gpu", ar);
+    m->model = text_of(run, "model", ar);
+    m->scheduler = text_of(run, "scheduler", ar);
+    m->measured_total_s = number_of(run, "total_time_s");
+    m->aborted = number_of(run, "aborted");
+}
+
+static int from_runs(struct replay_meta *m, const char *path, struct config_args *args,
+                     struct arena *ar, struct err *e)
+{
+    cJSON *runs = json_parse_file(path, e);
+    const cJSON *run;
+    int rc = 0;
+
+    if (!runs) {
+        return e->code;
+    }
+    run = cJSON_IsArray(runs) ? run_by_name(runs, m->run) : NULL;
+    if (run) {
+        m->where = path;
+        fill(m, run, ar);
+        rc = give_engine(m, run, args, ar, e);
+    }
+    cJSON_Delete(runs);
+    return rc;
+}
+
+/* GPU__MODEL__requests.csv.gz with GPU__MODEL__meta.json: the engine's arguments, nothing of the GPU but
+ * its name in the file's own. */
+static int from_meta(struct replay_meta *m, const char *path, struct config_args *args,
+                     struct arena *ar, struct err *e)
+{
+    cJSON *meta = json_parse_file(path, e);
+    const cJSON *kwargs;
+    const char *version;
+    int rc;
+
+    if (!meta) {
+        return e->code;
+    }
+    m->where = path;
+    fill(m, meta, ar);
+    version = text_of(meta, "vllm_version", ar);
+    kwargs = cJSON_GetObjectItemCaseSensitive(meta, "engine_kwargs");
+    m->engine = version ? arena_printf(ar, "vLLM %s", version) : m->engine;
+    m->gpu = m->gpu ? m->gpu : m->run;
+    rc = give_engine(m, kwargs ? kwargs : meta, args, ar, e);
+    cJSON_Delete(meta);
+    return rc;
+}
+
+static const char *run_name(const char *path, struct arena *ar)
+{
+    const char *slash = strrchr(path, '/');
+    char *name = arena_strdup(ar, slash ? slash + 1 : path);
+    char *dot = name ? strstr(name, ".csv") : NULL;
+
+    if (name && !dot) {
+        dot = strstr(name, ".json");
+    }
+    if (dot) {
+        *dot = '\0';
+    }
+    return name;
+}
+
+int replay_meta_find(struct replay_meta *m, const char *path, struct config_args *args,
+                     struct arena *ar, struct err *e)
+{
+    const char *slash = strrchr(path, '/');
+    const char *folder = arena_strndup(ar, path, slash ? (size_t)(slash - path) + 1 : 0);
+    const char *runs = arena_printf(ar, "%sruns.json", folder ? folder : "");
+    const char *meta, *suffix;
+
+    memset(m, 0, sizeof(*m));
+    m->measured_total_s = m->aborted = (double)NAN;
+    m->run = run_name(path, ar);
+    if (!m->run || !folder || !runs) {
+        return err_set(e, SIM_E_NOMEM, "out of memory");
+    }
+    if (access(runs, F_OK) == 0 && (from_runs(m, runs, args, ar, e) < 0 || m->where)) {
+        return e->code;
+    }
+    suffix = strstr(m->run, "__requests");
+    meta = arena_printf(ar, "%s%.*s__meta.json", folder,
+                        (int)(suffix ? (size_t)(suffix - m->run) : strlen(m->run)), m->run);
+    if (meta && access(meta, F_OK) == 0) {
+        return from_meta(m, meta, args, ar, e);
+    }
+    return 0;
+}
