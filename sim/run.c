@@ -290,6 +290,7 @@ static int build_engine(struct run *r)
         .policy_state = r->policy.st,
         .request_delay_ns = to_ns(c->request_delay_s),
         .step_overhead = (sim_tick)llround(c->step_overhead_s * 1e9 * SIM_TICKS_PER_NS),
+        .cold_start = (sim_tick)llround(c->cold_start_s * 1e9 * SIM_TICKS_PER_NS),
         .skip = c->skip,
         .check = c->check,
         .batcher_name = c->batcher,

@@ -60,7 +60,9 @@ static struct rpm_client *rpm_client(struct rpm *p, uint32_t client)
 static const char *rpm_arrive(void *st, const struct sched_view *v, req_id r)
 {
     struct rpm *p = st;
-    sim_ns now = v->reqs[r].arrival_ns;
+    /* The router stamps a request when it gets to it, between steps, not when it was sent (VTC-artifact
+     * 192c2e2, lshare_req_queue.py, append). */
+    sim_ns now = v->now_ns;
     struct rpm_client *c = rpm_client(p, v->reqs[r].client);
     if (!c) {
         return QUEUE_NO_MEMORY;

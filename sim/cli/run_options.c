@@ -74,6 +74,8 @@ const struct opt_row run_options[] = {
      "Time from the client's send to the engine's queue.", NULL},
     {"engine.output_delay", OPT_DOUBLE, FIELD(output_delay_s), 0, 3600, "0", "s",
      "Time from a finished token to the client.", NULL},
+    {"engine.cold_start", OPT_DOUBLE, FIELD(cold_start_s), 0, 3600, "0", "s",
+     "Time that the first step of a run takes on top: kernels are compiled, caches are filled.", NULL},
     {"engine.step_overhead", OPT_DOUBLE, FIELD(step_overhead_s), 0, 3600, "0", "s",
      "Host time added to every engine step.", NULL},
     /* ---- run ---- */

@@ -127,7 +127,7 @@ struct engine_config {
     const struct policy_ops *policy;
     void *policy_state;
     sim_ns request_delay_ns;
-    sim_tick step_overhead;
+    sim_tick step_overhead, cold_start; /* of every step; of the first one on top */
     bool skip, check;
     double kv_block_bytes;  /* for swap and the host pool */
     double host_kv_bytes;

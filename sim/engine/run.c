@@ -186,6 +186,10 @@ static void epoch_open(struct engine *e, const struct step *s)
     e->cfg.cost->iteration(e->cfg.cost_state, &s->shape, &ep->cost);
     ep->cost.base += e->cfg.step_overhead;
     ep->open = plain_decode(s);
+    if (e->n.steps == 0) {
+        ep->cost.base += e->cfg.cold_start;
+        ep->open = false;
+    }
     ep->start_ns = e->cur_start_ns;
     ep->k = 0;
     ep->version = s->version;

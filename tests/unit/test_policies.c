@@ -106,6 +106,7 @@ static void test_srpt_remaining(void **state)
 
 static bool rpm_accepts(struct harness *h, uint32_t client, double at_s)
 {
+    h->v.now_ns = llround(at_s * 1e9); /* seen at once */
     req_id r = h_arrive(h, (struct h_req){.client = client, .at_s = at_s, .prompt = 1, .output = 1});
     if (r != REQ_NONE) {
         h_drop(h, r); /* keep the slots few; the limit counts arrivals, not what waits */
