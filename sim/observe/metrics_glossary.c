@@ -80,22 +80,22 @@ const struct metric_def metric_glossary[] = {
      "Longest time that any request, completed or not, waited before it was first admitted: "
      "starvation shows here before it shows in a percentile.", OWN},
 
-    {"max_service_diff", "1", G_FAIR, "Max service difference",
+    {"max_service_diff", "tok/s", G_FAIR, "Max service difference",
      "Largest over the ticks of a per-tick service difference. At a tick, y_j is the service of "
      "client j per second in the window (wp*prompt + wq*output tokens, a request's service spread "
      "evenly from its first token to its end), d_j its demand per second (the same weights over "
      "the requests that arrive in the window), Y = max y_j; the difference is the sum over clients "
      "of min(Y - y_j, |d_j - y_j|).", VTC ", Table 2"},
-    {"mean_service_diff", "1", G_FAIR, "Mean service difference",
+    {"mean_service_diff", "tok/s", G_FAIR, "Mean service difference",
      "Mean over the ticks of the per-tick service difference that max_service_diff defines.",
      VTC ", Table 2"},
-    {"var_service_diff", "1", G_FAIR, "Var service difference",
+    {"var_service_diff", "tok2/s2", G_FAIR, "Var service difference",
      "Population variance over the ticks of the per-tick service difference that max_service_diff "
      "defines.", VTC ", Table 2"},
-    {"max_accumulated_diff", "1", G_FAIR, "Max accumulated difference",
+    {"max_accumulated_diff", "tok", G_FAIR, "Max accumulated difference",
      "Largest over 19 evenly spaced ticks of (service that the best served client has had since "
      "the start) - (service of the worst served one).", VTC ", section 5.2 figures"},
-    {"mean_accumulated_diff", "1", G_FAIR, "Mean accumulated difference",
+    {"mean_accumulated_diff", "tok", G_FAIR, "Mean accumulated difference",
      "Mean over the same ticks of the difference that max_accumulated_diff defines.",
      VTC ", section 5.2 figures"},
     {"jain_index", "1", G_FAIR, "Jain index of service",

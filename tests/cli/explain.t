@@ -12,7 +12,7 @@ $ steelyard explain p99_ttft_ms max_service_diff
 1>   output token at the client.
 1>   source: vllm bench serve (vLLM 0.19, vllm/benchmarks/serve.py)
 1>
-1> max_service_diff: metric, unit 1
+1> max_service_diff: metric, unit tok/s
 1>   Largest over the ticks of a per-tick service difference. At a tick, y_j is the service of
 1>   client j per second in the window (wp*prompt + wq*output tokens, a request's service spread
 1>   evenly from its first token to its end), d_j its demand per second (the same weights over the

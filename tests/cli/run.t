@@ -49,3 +49,5 @@ $ steelyard run c.json --verbose --format csv 2>&1 > /dev/null | sed 's/in [0-9.
 $ steelyard run c.json --format csv --set service.window=1h | grep -E '^(max_service_diff|jain_index),'
 1> max_service_diff,0,tok/s
 1> jain_index,1,1
+# Each metric of a run is in the glossary, with the unit that it is printed with.
+$ tail -n +2 m.csv | awk -F, '{print $1, $3}' | sort > printed; steelyard list metrics | sed -E 's/^([^ ]+) +\[([^]]*)\].*/\1 \2/' | sort | diff printed -
