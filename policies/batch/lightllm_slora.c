@@ -70,6 +70,7 @@ static int lightllm_init(void *st, struct batcher_env *env, struct err *e)
     int64_t dflt = by_pool > b->max_req_total_len ? by_pool : b->max_req_total_len;
     env->traits->block_tok = 1;
     env->traits->max_batched_tok = (uint32_t)(b->batch_max_tokens ? b->batch_max_tokens : dflt);
+    env->traits->max_seqs = (uint32_t)b->running_max;
     env->traits->idle_poll_ns = (sim_ns)(b->idle_poll_ms * 1e6);
     return 0;
 }

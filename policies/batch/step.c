@@ -226,3 +226,13 @@ uint64_t step_horizon(const struct engine *e, bool all_decoded)
                   eng_n_prefilling(e) == 0 && !eng_preempted_now(e);
     return steady ? UINT64_MAX : 1;
 }
+
+uint64_t step_prefill_debt(const struct engine *e)
+{
+    uint64_t blk = 0;
+    for (req_id r = eng_first_prefilling(e); r != REQ_NONE; r = eng_next_prefilling(e, r)) {
+        uint64_t done = eng_req(e, r)->computed_tok;
+        blk += step_blocks(e, done + eng_left_tok(e, r)) - step_blocks(e, done);
+    }
+    return blk;
+}

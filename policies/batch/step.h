@@ -44,6 +44,10 @@ req_id step_victim(struct engine *e, const struct step_rules *rules);
 /* How often the step that was just built comes again: for ever if it only decodes and all did. */
 uint64_t step_horizon(const struct engine *e, bool all_decoded);
 
+/* Blocks that the rests of the unfinished prefills will take. Engines that allocate a whole prompt when
+ * they admit it hold them already; here admission must leave them free. */
+uint64_t step_prefill_debt(const struct engine *e);
+
 /* Blocks for `tok` tokens. */
 static inline uint64_t step_blocks(const struct engine *e, uint64_t tok)
 {

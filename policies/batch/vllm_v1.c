@@ -105,6 +105,7 @@ static int vllm_v1_init(void *st, struct batcher_env *env, struct err *e)
     b->rules.chunk_max_tok = (uint32_t)b->long_prefill_threshold;
     env->traits->block_tok = (uint32_t)b->block_size;
     env->traits->max_batched_tok = b->budget_tok;
+    env->traits->max_seqs = b->max_seqs;
     env->traits->prefix_cache = b->prefix_caching;
     env->traits->null_block = true;
     env->traits->async_depth2 = auto_switch_is_on(b->async, minor >= 14);
