@@ -10,7 +10,8 @@
 
 #include "batch_mock.h"
 
-extern const struct batcher_ops batcher_lightllm_slora, batcher_vllm_v1;
+extern const struct batcher_ops batcher_lightllm_slora, batcher_orca, batcher_sarathi, batcher_sglang;
+extern const struct batcher_ops batcher_static, batcher_trtllm, batcher_vllm_v0, batcher_vllm_v1;
 
 static struct engine *setup(const struct batcher_ops *ops, const char *options, uint64_t kv_blk)
 {
@@ -571,6 +572,504 @@ static void slora_everybody_served(void **state)
     drain_all(&batcher_lightllm_slora, "", 600, 2);
 }
 
+/* ---- SGLang ---- */
+
+/* Vector 9: 0.7 at first, 0.399 after 300 decode steps, 0.098 after 600 and from there on. Seen from
+ * outside: a pool of 2000, one running (prompt 1000, 901 declared); a newcomer of 300 tokens and m
+ * declared gets in iff 300 + m < 2000 - held - to_come * ratio. */
+static void sglang_ratio(void **state)
+{
+    (void)state;
+    const struct {
+        uint32_t decodes, most; /* largest m that gets in */
+    } row[] = {
+        {0, 69},    /* held 1000, 900 to come: 2000 - 1000 - 630 = 370 > 369 */
+        {300, 160}, /* held 1300, 600 to come: 2000 - 1300 - 239.4 = 460.6 */
+        {600, 70},  /* held 1600, 300 to come: 2000 - 1600 - 29.4 = 370.6 */
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        for (uint32_t more = 0; more < 2; more++) {
+            struct engine *m = setup(&batcher_sglang, "overlap=off,radix_cache=off", 2000);
+            mock_add_plain(m, 1000, 901);
+            mock_step(m);
+            mock_decode_steps(m, row[i].decodes);
+            mock_add_plain(m, 300, row[i].most + more);
+            assert_int_equal(mock_step(m)->n_admitted, 1 - more);
+            mock_free(m);
+        }
+    }
+}
+
+/* The same after skipped(): a jump is as good as the steps. */
+static void sglang_skipped(void **state)
+{
+    (void)state;
+    for (uint32_t more = 0; more < 2; more++) {
+        struct engine *m = setup(&batcher_sglang, "overlap=off,radix_cache=off", 2000);
+        mock_add_plain(m, 1000, 901);
+        mock_step(m);
+        mock_decode_steps(m, 100);
+        batcher_sglang.skipped(mock_state(m), m, 1000);
+        /* held 1100, 800 to come, ratio 0.098: 2000 - 1100 - 78.4 = 821.6 */
+        mock_add_plain(m, 300, 521 + more);
+        assert_int_equal(mock_step(m)->n_admitted, 1 - more);
+        mock_free(m);
+    }
+}
+
+/* Prefill runs alone; one prompt is cut at the chunk size and goes on first. */
+static void sglang_chunks(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_sglang, "overlap=off,chunked_prefill_size=100", 5000);
+    mock_add_plain(m, 20, 50);
+    mock_step(m);
+    mock_decode_steps(m, 2);
+    req_id a = mock_add_plain(m, 250, 5), b = mock_add_plain(m, 80, 5);
+    const uint32_t want_a[] = {100, 100, 50};
+    for (int k = 0; k < 3; k++) {
+        const struct mock_step *s = mock_step(m);
+        assert_int_equal(s->n_decoded, 0);
+        assert_int_equal(s->chunk[0].r, a);
+        assert_int_equal(s->chunk[0].tok, want_a[k]);
+        assert_int_equal(s->n_chunks, k == 2 ? 2 : 1);
+    }
+    const struct mock_step *s = mock_step(m); /* 50 of b came with a's last */
+    assert_int_equal(s->chunk[0].r, b);
+    assert_int_equal(s->chunk[0].tok, 30);
+    assert_int_equal(mock_step(m)->n_decoded, 3);
+    mock_drain(m, 100);
+    mock_free(m);
+
+    m = setup(&batcher_sglang, "overlap=off,chunked_prefill_size=100,mixed_chunk=on", 5000);
+    mock_add_plain(m, 20, 50);
+    mock_step(m);
+    mock_add_plain(m, 250, 5);
+    s = mock_step(m);
+    assert_int_equal(s->n_decoded, 1);
+    assert_int_equal(s->prefill_tok, 99);
+    mock_drain(m, 100);
+    mock_free(m);
+}
+
+/* Retraction: pool of 100 tokens. Three decoding requests, the two youngest with equal outputs: the one
+ * with the longer prompt goes, then more until 20 tokens for each of the rest are free. */
+static void sglang_retract(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_sglang,
+        "overlap=off,radix_cache=off,schedule_conservativeness=0", 100);
+    req_id a = mock_add_plain(m, 10, 60);
+    assert_int_equal(mock_step(m)->n_chunks, 1);
+    mock_decode_steps(m, 2); /* 12 held */
+    req_id b = mock_add_plain(m, 30, 15), c = mock_add_plain(m, 20, 15);
+    assert_int_equal(mock_step(m)->n_chunks, 2); /* 62 held */
+    mock_decode_steps(m, 12);                    /* 98 held, 2 free, 3 wanted */
+    const struct mock_step *s = mock_step(m);
+    /* b frees 42: 44 free >= 2 * 20, enough */
+    assert_int_equal(s->n_preempted, 1);
+    assert_int_equal(s->preempted[0], b);
+    assert_int_equal(s->n_decoded, 2);
+    assert_int_equal(mock_is_done(m, a) + mock_is_done(m, c), 0);
+    mock_drain(m, 300);
+    assert_int_equal(mock_tokens_out(m, b), 15);
+    mock_free(m);
+}
+
+/* batch_is_full: a refused head is not tried again until somebody leaves, and then one step later. */
+static void sglang_full(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_sglang, "overlap=off,max_running_requests=1", 1000);
+    mock_add_plain(m, 10, 4);
+    req_id b = mock_add_plain(m, 10, 4);
+    assert_int_equal(mock_step(m)->n_admitted, 1);
+    const struct mock_step *s = mock_step(m);
+    assert_int_equal(s->n_decoded, 1);
+    assert_true(s->horizon == UINT64_MAX);
+    mock_decode_steps(m, 2);
+    s = mock_step(m);
+    assert_int_equal(s->admitted[0], b);
+    mock_drain(m, 10);
+    mock_free(m);
+}
+
+static void sglang_limits(void **state)
+{
+    (void)state;
+    const double mib = 1024.0 * 1024;
+    const double mem[] = {24564 * mib, 81559 * mib, 143771 * mib, 183359 * mib, 0};
+    const uint32_t want[] = {2048, 8192, 8192, 16384, 8192};
+    for (int i = 0; i < 5; i++) {
+        struct engine *m = mock_new(&batcher_sglang, "",
+            &(struct mock_setup){.kv_blk = 10, .gpu_mem_bytes = mem[i]});
+        assert_int_equal(mock_traits(m)->max_batched_tok, want[i]);
+        assert_true(mock_traits(m)->async_depth2);
+        mock_free(m);
+    }
+}
+
+static void sglang_everybody_served(void **state)
+{
+    (void)state;
+    const char *options[] = {"", "overlap=off", "chunked_prefill_size=50", "page_size=16",
+        "chunked_prefill_size=40,mixed_chunk=on,overlap=off", "schedule_conservativeness=0.1",
+        "chunked_prefill_size=50,schedule_conservativeness=0", "max_running_requests=4"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        drain_all(&batcher_sglang, options[i], i == 3 ? 60 : 900, (unsigned)i);
+    }
+}
+
+/* ---- vLLM V0 ---- */
+
+/* A prompt batch runs alone; padding limits up to 0.3, the sum from 0.4 on. */
+static void v0_prompt_batches(void **state)
+{
+    (void)state;
+    const struct {
+        const char *options;
+        uint32_t prompt[3];
+        uint32_t admitted;
+    } row[] = {
+        {"version=0.3", {100, 300, 10}, 2}, /* padding 200; with the third 490 */
+        {"version=0.3", {100, 400, 10}, 1}, /* 300 > 256 */
+        {"version=0.3,max_num_batched_tokens=500,max_paddings=1000", {100, 260, 10}, 1}, /* 2 * 260 */
+        {"version=0.4,max_num_batched_tokens=500", {100, 390, 10}, 3},
+        {"version=0.4,max_num_batched_tokens=500", {100, 391, 10}, 2},
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct engine *m = setup(&batcher_vllm_v0, row[i].options, 1000);
+        for (int k = 0; k < 3; k++) {
+            mock_add_plain(m, row[i].prompt[k], 5);
+        }
+        assert_int_equal(mock_step(m)->n_admitted, row[i].admitted);
+        const struct mock_step *s = mock_step(m);
+        assert_int_equal(s->n_decoded, row[i].admitted == 3 ? 3 : 0); /* prompts first */
+        mock_drain(m, 50);
+        mock_free(m);
+    }
+}
+
+/* 100 blocks: one stays free at admission, and a prompt that leaves none is ignored. */
+static void v0_watermark(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_vllm_v0, "", 100);
+    req_id never = mock_add_plain(m, 16 * 100, 5);
+    mock_add_plain(m, 16 * 99, 2);
+    const struct mock_step *s = mock_step(m);
+    assert_int_equal(s->n_refused, 1);
+    assert_int_equal(s->refused[0], never);
+    assert_int_equal(s->n_admitted, 1);
+    mock_drain(m, 10);
+    mock_add_plain(m, 16 * 50, 5);
+    mock_add_plain(m, 16 * 50, 5);
+    assert_int_equal(mock_step(m)->n_admitted, 1); /* 50 + 50 + 1 > 100 */
+    mock_drain(m, 30);
+    mock_free(m);
+}
+
+/* Every sequence asks for a free block, needed or not: 10 blocks, two prompts of 4, both take a fifth;
+ * in the second decode none is free and the youngest goes, to be recomputed as a whole prompt. */
+static void v0_preempt(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_vllm_v0, "watermark=0", 10);
+    req_id a = mock_add_plain(m, 64, 30), b = mock_add_plain(m, 64, 30);
+    assert_int_equal(mock_step(m)->n_chunks, 2);
+    mock_decode_steps(m, 1);
+    const struct mock_step *s = mock_step(m);
+    assert_int_equal(s->n_preempted, 1);
+    assert_int_equal(s->preempted[0], b);
+    assert_int_equal(s->decoded[0], a);
+    s = mock_step(m); /* 5 blocks are free and b's 66 tokens need 5: prompts first, at once */
+    assert_int_equal(s->n_admitted, 1);
+    assert_int_equal(s->prefill_tok, 66);
+    mock_drain(m, 200);
+    mock_free(m);
+}
+
+/* Swapping: the victim's blocks go to the host, nobody is admitted while it is out, and it comes back
+ * when its blocks, one more and the watermark are free. */
+static void v0_swap(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_vllm_v0, "watermark=0,preemption_mode=swap", 10);
+    req_id a = mock_add_plain(m, 64, 30), b = mock_add_plain(m, 64, 30);
+    mock_step(m);
+    mock_decode_steps(m, 1);
+    const struct mock_step *s = mock_step(m);
+    assert_int_equal(s->n_swapped_out, 1);
+    assert_int_equal(s->n_preempted, 0);
+    assert_int_equal(eng_first_swapped(m), b);
+    req_id c = mock_add_plain(m, 16, 2);
+    /* a holds 5 of 10; b needs 5 + 1 */
+    while (!mock_is_done(m, a)) {
+        s = mock_step(m);
+        assert_int_equal(s->n_admitted + s->n_swapped_in, 0);
+        assert_int_equal(s->n_decoded, 1);
+    }
+    s = mock_step(m);
+    assert_int_equal(s->n_swapped_in, 1);
+    assert_int_equal(s->n_admitted, 0);
+    assert_int_equal(s->decoded[0], b); /* it joins the decodes at once */
+    assert_int_equal(mock_step(m)->admitted[0], c);
+    mock_drain(m, 100);
+    assert_int_equal(mock_tokens_out(m, b), 30);
+    mock_free(m);
+}
+
+/* The scheduler runs every 4 decode steps. */
+static void v0_multi_step(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_vllm_v0, "num_scheduler_steps=4", 100);
+    mock_add_plain(m, 16, 50);
+    mock_step(m);
+    mock_decode_steps(m, 5);
+    mock_add_plain(m, 16, 5);
+    const uint64_t horizon[] = {3, 2, 1};
+    for (int i = 0; i < 3; i++) {
+        const struct mock_step *s = mock_step(m);
+        assert_int_equal(s->n_decoded, 1);
+        assert_int_equal(s->horizon, horizon[i]);
+    }
+    assert_int_equal(mock_step(m)->n_admitted, 1);
+    mock_decode_steps(m, 1);
+    batcher_vllm_v0.skipped(mock_state(m), m, 6); /* 7 done of 8 */
+    mock_add_plain(m, 16, 5);
+    mock_decode_steps(m, 1);
+    assert_int_equal(mock_step(m)->n_admitted, 1);
+    mock_free(m);
+}
+
+/* Chunked: decodes and the rest of 512 for a prompt whose blocks must all be there. */
+static void v0_chunked(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_vllm_v0, "chunked_prefill=on", 100);
+    mock_add_plain(m, 100, 50);
+    assert_int_equal(mock_step(m)->prefill_tok, 100);
+    req_id big = mock_add_plain(m, 1000, 5);
+    const uint32_t want[] = {511, 489};
+    for (int i = 0; i < 2; i++) {
+        const struct mock_step *s = mock_step(m);
+        assert_int_equal(s->n_decoded, 1);
+        assert_int_equal(s->chunk[0].r, big);
+        assert_int_equal(s->chunk[0].tok, want[i]);
+    }
+    mock_add_plain(m, 480, 5); /* 100 - 8 - 63 blocks are free: 29 < 30 + 1 */
+    assert_int_equal(mock_step(m)->n_admitted, 0);
+    mock_drain(m, 100);
+    mock_free(m);
+}
+
+static void v0_options(void **state)
+{
+    (void)state;
+    const char *bad[] = {"version=0.5,chunked_prefill=on", "version=0.5,num_scheduler_steps=4",
+                         "chunked_prefill=on,num_scheduler_steps=4"};
+    for (int i = 0; i < 3; i++) {
+        struct err e = {0};
+        struct mock_setup s = {.kv_blk = 10};
+        assert_null(mock_try_new(&batcher_vllm_v0, bad[i], &s, &e));
+        assert_int_equal(e.code, SIM_E_CONFIG);
+    }
+    struct mock_setup s = {.kv_blk = 10, .max_context_tok = 131072};
+    struct engine *m = mock_new(&batcher_vllm_v0, "", &s);
+    assert_int_equal(mock_traits(m)->max_batched_tok, 512); /* chunked by itself */
+    mock_free(m);
+    m = mock_new(&batcher_vllm_v0, "version=0.5", &s);
+    assert_int_equal(mock_traits(m)->max_batched_tok, 131072);
+    mock_free(m);
+}
+
+static void v0_everybody_served(void **state)
+{
+    (void)state;
+    const char *options[] = {"", "version=0.2", "preemption_mode=swap", "num_scheduler_steps=8",
+        "chunked_prefill=on,max_num_batched_tokens=64", "prefix_caching=on", "max_num_seqs=5",
+        "chunked_prefill=on,preemption_mode=swap,max_num_batched_tokens=300"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        drain_all(&batcher_vllm_v0, options[i], 60, (unsigned)i);
+    }
+}
+
+/* ---- Sarathi-Serve, Orca, static, TensorRT-LLM ---- */
+
+/* 512 tokens, 3 decodes, prompts A = 1000 and B = 300: 3 + 509; 3 + 491 + 18; 4 + 282. */
+static void sarathi_vector(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_sarathi, "", 1000);
+    for (int i = 0; i < 3; i++) {
+        mock_add_plain(m, 10, 50);
+    }
+    mock_step(m);
+    req_id a = mock_add_plain(m, 1000, 20), b = mock_add_plain(m, 300, 20);
+    const struct mock_step *s = mock_step(m);
+    assert_int_equal(s->n_decoded, 3);
+    assert_int_equal(s->n_chunks, 1);
+    assert_int_equal(s->chunk[0].tok, 509);
+    s = mock_step(m);
+    assert_int_equal(s->n_decoded, 3);
+    assert_int_equal(s->chunk[0].r, a);
+    assert_int_equal(s->chunk[0].tok, 491);
+    assert_int_equal(s->chunk[1].r, b);
+    assert_int_equal(s->chunk[1].tok, 18);
+    s = mock_step(m);
+    assert_int_equal(s->n_decoded, 4);
+    assert_int_equal(s->chunk[0].tok, 282);
+    mock_drain(m, 100);
+    mock_free(m);
+}
+
+/* The whole prompt's blocks and the watermark (1 of 100) must be free, counting what an unfinished
+ * prompt has still to take. */
+static void sarathi_gate(void **state)
+{
+    (void)state;
+    for (uint32_t blk = 39; blk <= 40; blk++) {
+        struct engine *m = setup(&batcher_sarathi, "", 100);
+        mock_add_plain(m, 16 * 60, 20);
+        assert_int_equal(mock_step(m)->prefill_tok, 512);
+        mock_add_plain(m, 16 * blk, 20);
+        assert_int_equal(mock_step(m)->n_admitted, blk == 39);
+        mock_drain(m, 100);
+        mock_free(m);
+    }
+}
+
+static void orca_reserves(void **state)
+{
+    (void)state;
+    /* blocks of 16, pool of 100: 512 tokens = 32 blocks; 40 + 128 = 11; 40 + 100 = 9 */
+    const struct {
+        const char *options;
+        uint32_t admitted;
+    } row[] = {{"max_model_len=512", 3},
+               {"max_model_len=512,reserve=pow2", 9},
+               {"max_model_len=512,reserve=exact", 11},
+               {"max_model_len=512,reserve=exact,max_num_seqs=2", 2}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct engine *m = setup(&batcher_orca, row[i].options, 100);
+        for (int k = 0; k < 14; k++) {
+            mock_add_plain(m, 40, 100);
+        }
+        const struct mock_step *s = mock_step(m);
+        assert_int_equal(s->n_admitted, row[i].admitted);
+        assert_int_equal(s->prefill_tok, 40 * row[i].admitted);
+        s = mock_step(m);
+        assert_int_equal(s->n_decoded, row[i].admitted);
+        assert_true(s->horizon == UINT64_MAX);
+        mock_drain(m, 2000);
+        mock_free(m);
+    }
+    struct engine *m = setup(&batcher_orca, "max_model_len=512", 100);
+    mock_add_plain(m, 40, 100);
+    mock_step(m);
+    mock_add_plain(m, 40, 100);
+    mock_add_plain(m, 500, 13);
+    const struct mock_step *s = mock_step(m); /* a prompt joins the decodes, whole */
+    assert_int_equal(s->n_decoded, 1);
+    assert_int_equal(s->prefill_tok, 40);
+    assert_int_equal(s->n_refused, 1); /* 513 > 512 */
+    mock_free(m);
+    struct err e = {0};
+    struct mock_setup none = {.kv_blk = 10};
+    assert_null(mock_try_new(&batcher_orca, "", &none, &e));
+    assert_int_equal(e.code, SIM_E_CONFIG);
+}
+
+static void static_batches(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_static, "batch_size=3", 1000);
+    for (uint32_t i = 0; i < 5; i++) {
+        mock_add_plain(m, 10, 5 + i);
+    }
+    assert_int_equal(mock_step(m)->n_admitted, 3);
+    for (int k = 0; k < 6; k++) { /* until the longest of 5, 6, 7 is through */
+        const struct mock_step *s = mock_step(m);
+        assert_int_equal(s->n_admitted, 0);
+        assert_int_equal(s->n_decoded, k < 4 ? 3 : k == 4 ? 2 : 1);
+    }
+    assert_int_equal(mock_step(m)->n_admitted, 2);
+    mock_drain(m, 20);
+    mock_add_plain(m, 600, 300);
+    mock_add_plain(m, 100, 10);
+    mock_add_plain(m, 900, 101);
+    assert_int_equal(mock_step(m)->n_admitted, 1); /* 900 + 110 > 1000 */
+    mock_drain(m, 500);
+    mock_free(m);
+}
+
+static void trtllm_capacity(void **state)
+{
+    (void)state;
+    /* blocks of 32, pool of 20; requests of 64 + 160 tokens: 7 blocks for life, 2 for the prompt */
+    const char *options[] = {"overlap=off,block_reuse=off",
+                             "overlap=off,block_reuse=off,capacity=max-utilization"};
+    const uint32_t admitted[] = {2, 4};
+    for (int i = 0; i < 2; i++) {
+        struct engine *m = setup(&batcher_trtllm, options[i], 20);
+        for (int k = 0; k < 4; k++) {
+            mock_add_plain(m, 64, 160);
+        }
+        assert_int_equal(mock_step(m)->n_admitted, admitted[i]);
+        uint32_t paused = 0, steps = 0;
+        while (eng_n_running(m) + eng_n_waiting(m) > 0 && steps++ < 2000) {
+            const struct mock_step *s = mock_step(m);
+            paused += s->n_preempted;
+            if (s->n_preempted) {
+                assert_int_equal(s->n_admitted, 0);
+            }
+        }
+        assert_true((paused > 0) == (i == 1));
+        for (req_id r = 0; r < 4; r++) {
+            assert_int_equal(mock_tokens_out(m, r), 160);
+        }
+        mock_free(m);
+    }
+}
+
+/* Without chunks the first context that does not fit stops; with them a cut chunk is whole blocks. */
+static void trtllm_tokens(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_trtllm, "overlap=off,max_num_tokens=200", 100);
+    mock_add_plain(m, 150, 5);
+    mock_add_plain(m, 60, 5);
+    mock_add_plain(m, 10, 5);
+    assert_int_equal(mock_step(m)->n_admitted, 1);
+    mock_free(m);
+    m = setup(&batcher_trtllm, "overlap=off,max_num_tokens=200,chunked_context=on", 100);
+    mock_add_plain(m, 10, 50);
+    mock_step(m);
+    mock_add_plain(m, 300, 5);
+    const uint32_t want[] = {192, 108}; /* 199 -> 6 blocks of 32 */
+    for (int i = 0; i < 2; i++) {
+        const struct mock_step *s = mock_step(m);
+        assert_int_equal(s->n_decoded, 1);
+        assert_int_equal(s->prefill_tok, want[i]);
+    }
+    mock_drain(m, 100);
+    mock_free(m);
+}
+
+static void others_serve_everybody(void **state)
+{
+    (void)state;
+    drain_all(&batcher_sarathi, "", 60, 1);
+    drain_all(&batcher_sarathi, "chunk_size=64,max_num_seqs=64", 60, 2);
+    drain_all(&batcher_orca, "max_model_len=400", 60, 3);
+    drain_all(&batcher_orca, "max_model_len=400,reserve=pow2", 60, 4);
+    drain_all(&batcher_static, "", 900, 5);
+    drain_all(&batcher_trtllm, "", 30, 6);
+    drain_all(&batcher_trtllm, "capacity=max-utilization", 30, 7);
+    drain_all(&batcher_trtllm, "capacity=max-utilization,chunked_context=on,max_num_tokens=70", 30, 8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -595,6 +1094,28 @@ int main(void)
         cmocka_unit_test(slora_skipped),
         cmocka_unit_test(slora_lookahead_brute),
         cmocka_unit_test(slora_everybody_served),
+        cmocka_unit_test(sglang_ratio),
+        cmocka_unit_test(sglang_skipped),
+        cmocka_unit_test(sglang_chunks),
+        cmocka_unit_test(sglang_retract),
+        cmocka_unit_test(sglang_full),
+        cmocka_unit_test(sglang_limits),
+        cmocka_unit_test(sglang_everybody_served),
+        cmocka_unit_test(v0_prompt_batches),
+        cmocka_unit_test(v0_watermark),
+        cmocka_unit_test(v0_preempt),
+        cmocka_unit_test(v0_swap),
+        cmocka_unit_test(v0_multi_step),
+        cmocka_unit_test(v0_chunked),
+        cmocka_unit_test(v0_options),
+        cmocka_unit_test(v0_everybody_served),
+        cmocka_unit_test(sarathi_vector),
+        cmocka_unit_test(sarathi_gate),
+        cmocka_unit_test(orca_reserves),
+        cmocka_unit_test(static_batches),
+        cmocka_unit_test(trtllm_capacity),
+        cmocka_unit_test(trtllm_tokens),
+        cmocka_unit_test(others_serve_everybody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
