@@ -70,7 +70,7 @@ static const struct opt_row roofline_options[] = {
     SHARE(eff_gemm, "0.8", "Share of peak FLOP/s in matrix products (0.60 to 0.89 measured)."),
     SHARE(eff_attn, "0.5", "Share of peak FLOP/s in prefill attention (0.40 to 0.51 at 2048 tokens)."),
     SHARE(eff_mem, "0.8", "Share of memory bandwidth when weights are read (0.69 to 0.92 measured)."),
-    SHARE(eff_kv, "0.6", "Share of memory bandwidth when KV is read (0.50 to 0.86 measured)."),
+    SHARE(eff_kv, "0.7", "Share of memory bandwidth when KV is read (0.60 to 0.90 measured)."),
     {"eff_link", OPT_DOUBLE, offsetof(struct roofline_state, eff_link), 0, 1, "0", "1",
      "Share of link bandwidth in all-reduces; 0 = 0.75 on NVLink, 0.6 on PCIe.", NULL},
     MICRO(kernel_us, "2", "Shortest time of a kernel inside a CUDA graph."),

@@ -153,6 +153,18 @@ static void distserve_overhead(void **unused)
     model_close(&m);
 }
 
+/* 94 sequences use the small set, 95 the large one: 19.9347 + 6.2694e-4*9400 + .038507*94 and
+ * 7.16619 + 5.798e-4*9500 + .158311*95, plus 2 + 1e-4*context. */
+static void distserve_switches_at_95(void **unused)
+{
+    (void)unused;
+    struct model m;
+    assert_int_equal(model_open(&m, "linear{set=distserve-opt-13b-tp1}"), 0);
+    assert_ms(iterate(&m, decode_shape(94, 9400)), 32.387594);
+    assert_ms(iterate(&m, decode_shape(95, 9500)), 30.663835);
+    model_close(&m);
+}
+
 static void slora_by_hand(void **unused)
 {
     (void)unused;
@@ -192,6 +204,9 @@ static void niyama_by_hand(void **unused)
     s.prefill_tok = 1000;
     s.prefill_ctx_tok = 1000;
     assert_ms(iterate(&m, s), 104.0751);
+    /* 512 tokens are still on the first segment: .014936 + 5.8825e-5*512 + 2.248e-5*512. */
+    s = (struct batch_shape){.n_prefill = 1, .prefill_tok = 512};
+    assert_ms(iterate(&m, s), 56.56416);
     /* Far above the knee its decode coefficients go below zero: held at one tick, then positive. */
     s = (struct batch_shape){.n_decode = 2000, .decode_ctx_tok = 2000};
     struct cost_affine r = iterate(&m, s);
@@ -259,6 +274,7 @@ int main(void)
         cmocka_unit_test(finish_holds_the_line_in_range),
         cmocka_unit_test(distserve_vectors),
         cmocka_unit_test(distserve_overhead),
+        cmocka_unit_test(distserve_switches_at_95),
         cmocka_unit_test(slora_by_hand),
         cmocka_unit_test(niyama_by_hand),
         cmocka_unit_test(custom_and_its_errors),

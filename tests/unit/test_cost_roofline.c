@@ -135,6 +135,24 @@ static void long_prompt_is_compute_bound(void **unused)
     model_close(&m);
 }
 
+/* The head (32000 x 4096 in 16 bit, and 14 bytes per logit) runs for the last chunk of a prompt only;
+ * a sequence costs 4 us of host time in whatever phase it is, an iteration 200 us. */
+static void head_and_host(void **unused)
+{
+    (void)unused;
+    struct model m, slow;
+    model_open(&m, "llama-2-7b", "h100", 1, "roofline{" BARE "}");
+    model_open(&slow, "llama-2-7b", "h100", 1,
+               "roofline{eff_gemm=1, eff_attn=1, eff_mem=1, eff_kv=1, kernel_us=0, attn_us=0}");
+    struct batch_shape mid = chunk_shape(100, 64, 0), end = chunk_shape(100, 64, 1);
+    assert_within(seconds(&m, end) - seconds(&m, mid), (32000.0 * 4096 * 2 + 32000 * 14) / 3.35e12, 1e-6);
+    end.n_decode = 3;
+    end.decode_ctx_tok = 300;
+    assert_within(seconds(&slow, end) - seconds(&m, end), 200e-6 + 4 * 4e-6, 1e-6);
+    model_close(&m);
+    model_close(&slow);
+}
+
 /* Mixtral on one big GPU: a lone token reads 2 of 8 experts, a crowd reads all of them. */
 static void experts_are_read_as_they_are_hit(void **unused)
 {
@@ -160,10 +178,10 @@ static void ranks_divide_and_talk(void **unused)
     model_open(&one, "llama-3.1-8b", "h100", 1, "roofline{" BARE "}");
     model_open(&four, "llama-3.1-8b", "h100", 4, "roofline{" BARE "}");
     model_open(&quiet, "llama-3.1-8b", "h100", 4, "roofline{" BARE ", allreduce_us=0.000001, eff_link=1}");
-    struct batch_shape s = decode_shape(8, 8 * 1000);
+    struct batch_shape s = decode_shape(8, 8 * 1000), c = chunk_shape(0, 4096, 1);
     double fix = 64 * 5e-6, per_tok = 64 * 1.5 * 8192 / (0.75 * 450e9);
-    double talk = seconds(&four, s) - seconds(&quiet, s);
-    assert_within(talk, fix + 8 * per_tok * 0.25, 0.01);
+    assert_within(seconds(&four, s) - seconds(&quiet, s), fix + 8 * per_tok * 0.25, 0.01);
+    assert_within(seconds(&four, c) - seconds(&quiet, c), fix + 4096 * per_tok * 0.25, 0.01);
     assert_within(seconds(&quiet, s), seconds(&one, s) / 4, 0.05);
     model_close(&one);
     model_close(&four);
@@ -235,7 +253,7 @@ static struct batch_shape random_shape(void)
 {
     struct batch_shape s = {0};
     s.n_decode = (uint32_t)pick(600);
-    s.decode_ctx_tok = s.n_decode * (1 + pick(9000));
+    s.decode_ctx_tok = s.n_decode * (1 + pick(9000)) + pick(s.n_decode + 1);
     if (rand() % 2) {
         uint64_t have = pick(9000), q = 1 + pick(9000);
         struct batch_shape c = chunk_shape(have, q, (uint32_t)rand() % 2);
@@ -354,6 +372,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lone_decode_is_memory_bound),
         cmocka_unit_test(long_prompt_is_compute_bound),
+        cmocka_unit_test(head_and_host),
         cmocka_unit_test(experts_are_read_as_they_are_hit),
         cmocka_unit_test(ranks_divide_and_talk),
         cmocka_unit_test(absorbed_mla_is_bound_by_its_heads),
