@@ -145,13 +145,16 @@ static int run(int argc, char **argv, struct err *e)
     size_t n = 0;
     const struct catalog_item *items =
         catalog_items(kind, steelyard_data_dir(data_dir, &ar), &n, &ar);
-    if (json) {
+    if (n == 0) {
+        rc = err_set(e, SIM_E_IO, "%s: no %s are there", steelyard_data_dir(data_dir, &ar),
+                     catalog_plural(kind));
+    } else if (json) {
         print_json(items, n);
     } else {
         print_text(items, n);
     }
     arena_release(&ar);
-    return 0;
+    return rc;
 }
 
 const struct subcommand cmd_list = {
