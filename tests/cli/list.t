@@ -5,7 +5,11 @@ $ for k in policies batchers models gpus costs traces metrics options; do steely
 # Every policy, batcher and cost model says where it comes from.
 $ for k in policies batchers costs; do steelyard list $k --json | grep -c '^    "source": ".'  | grep -vx $(steelyard list $k | wc -l); done | cat
 $ steelyard list gpus --data-dir none
+2> steelyard: none: no gpus are there
+? 5
 $ STEELYARD_DATA=none steelyard list gpus
+2> steelyard: none: no gpus are there
+? 5
 $ steelyard list metric | head -2
 1> completed                [1] Requests that got their last token and arrived after the warm-up.
 1> failed                   [1] Requests that did not complete: rejected plus refused plus those unfinished at the end.
