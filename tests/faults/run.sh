@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Runs the program again and again while one allocation, or the disk, fails. Each time it must end with
-# a documented status (0 2 3 4 5; never a signal, never a hang), say something on stderr unless it is
-# 0, and when it is 0 have printed exactly what it prints without the fault.
+# a documented status (0 2 3 4 5; never a signal, never a hang), say on stderr what went wrong unless it
+# is 0, and when it is 0 have printed exactly what it prints without the fault, or have refused a
+# request for it. A sweep that failed must go on with --resume and then print that, too.
 # Usage: run.sh BINARY SHIM.so SOURCE_ROOT [POINTS]
 binary=$(realpath "$1") || exit 2
 shim=$(realpath "$2") || exit 2
@@ -23,7 +24,7 @@ awk 'BEGIN { print "TIMESTAMP,ContextTokens,GeneratedTokens"
 common="--trace trace.csv --model llama-3.1-8b --gpu a100-80g"
 run="run $common --quiet --format json --policy vtc --requests requests.csv"
 text="run $common --policy check(sjf) --batcher lightllm-slora --set kv.tokens=8192 --requests requests.csv"
-sweep="sweep $common --vary policy=fcfs,vtc --reps 2 --set load.bootstrap=5s --db sweep.db -j 2"
+sweep="sweep $common --vary policy=fcfs,vtc --reps 2 --set load.bootstrap=5s --db sweep.db"
 
 tests=0
 failures=0
@@ -99,11 +100,12 @@ clean() {
 
 # faults WHAT COMMAND: all kinds
 faults() {
-    local what=$1 n
+    local what=$1 n jobs=()
     shift
     clean "$what" "$@" || return
+    [ "$what" = sweep ] && jobs=(-j 1) # so that the n-th is always the same
     for n in $(steps "$allocations" "$points"); do
-        attempt "$what" FAULT_ALLOC="$n" "$@"
+        attempt "$what" FAULT_ALLOC="$n" "$@" "${jobs[@]}"
     done
     for n in $(steps "$writes" 10); do
         attempt "$what" FAULT_WRITE="$n" "$@"
