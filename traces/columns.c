@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "traces/columns.h"
 
-#include <gsl/gsl_cdf.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "traces/gaps.h"
 
 #define PROMPT_CYCLE_TOK 16
 
@@ -217,16 +218,6 @@ static int bad_field(struct columns *c, struct trace *t, enum column k, enum num
     return trace_bad_number(t, c->csv.head.field[c->col[k]], text_of(c, k), f, e);
 }
 
-/* A gap with mean 1 whose coefficient of variation is cv. */
-static double draw_gap(struct rng_stream s, uint64_t entity, double cv)
-{
-    double u = rng_uniform(s, entity, 0);
-    if (cv == 1) {
-        return gsl_cdf_exponential_Pinv(u, 1);
-    }
-    return cv <= 0 ? 1 : gsl_cdf_gamma_Pinv(u, 1 / (cv * cv), cv * cv);
-}
-
 static int advance(struct columns *c, struct trace *t, sim_ns *clock, double gap_s, struct err *e)
 {
     double next = (double)*clock + gap_s * 1e9;
@@ -241,7 +232,7 @@ static int advance(struct columns *c, struct trace *t, sim_ns *clock, double gap
 static int read_time(struct columns *c, struct trace *t, struct arrival *a, struct err *e)
 {
     if (c->rate > 0) {
-        int rc = advance(c, t, &c->clock_ns, draw_gap(c->arrivals, c->row, c->cv) / c->rate, e);
+        int rc = advance(c, t, &c->clock_ns, gap_inverse(rng_uniform(c->arrivals, c->row, 0), c->cv) / c->rate, e);
         a->time_ns = c->clock_ns;
         return rc;
     }
@@ -364,7 +355,7 @@ static int shift_session(struct columns *c, struct trace *t, uint64_t scope, str
             c->start_ns = start;
             c->cap_start = cap;
         }
-        double gap = gsl_cdf_exponential_Pinv(rng_uniform(c->starts, c->n_start, 0), 1);
+        double gap = gap_inverse(rng_uniform(c->starts, c->n_start, 0), 1);
         int rc = advance(c, t, &c->clock_ns, gap / c->session_rate, e);
         if (rc < 0) {
             return rc;

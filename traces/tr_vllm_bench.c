@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <gsl/gsl_cdf.h>
-
+#include "traces/gaps.h"
 #include "traces/reader.h"
 
 enum part { PART_INPUT, PART_OUTPUT, PART_START, PART_TTFT, PART_ITL, PART_COUNT };
@@ -150,7 +149,7 @@ static int read_time(struct vllm_bench *s, struct trace *t, struct arrival *a, s
     double at = v - s->origin_s;
     if (s->rate > 0) {
         at = (double)s->clock_ns * 1e-9 +
-             gsl_cdf_exponential_Pinv(rng_uniform(s->arrivals, s->row, 0), 1 / s->rate);
+             gap_inverse(rng_uniform(s->arrivals, s->row, 0), 1) / s->rate;
     }
     if (!(at >= 0 && at < 3e9)) {
         return trace_bad(t, e, "request %llu: start time %g is out of range", (unsigned long long)s->row,

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Named workloads. Published figures stand beside what is generated; tests/unit/test_trace_synth.c
+ * compares them. */
+#include "traces/synth.h"
+
+/* Quantiles of AzureLLMInferenceTrace_conv.csv (Azure/AzurePublicDataset, CC-BY-4.0). The steps at
+ * about 390, 1020 and 4080 prompt tokens are prompt templates and the limit of the service; no
+ * log-normal has them. */
+#define AZURE_PROMPT                                                                                 \
+    "quantiles(0:2,0.01:29,0.02:91,0.05:181,0.08:201,0.1:207,0.15:372,0.2:387,0.25:396,0.3:403,"    \
+    "0.35:414,0.38:433,0.4:703,0.42:903,0.45:984,0.5:1020,0.55:1045,0.6:1071,0.65:1097,0.7:1130,"    \
+    "0.75:1189,0.8:1315,0.85:1876,0.88:2401,0.9:2735,0.91:3291,0.92:4073,0.94:4079,0.96:4086,"       \
+    "0.98:4098,0.99:4142,0.995:4831,0.998:5652,0.999:6212,0.9999:7650,1:14050)"
+#define AZURE_OUTPUT                                                                                 \
+    "quantiles(0:7,0.01:16,0.02:24,0.05:41,0.08:49,0.1:54,0.15:67,0.2:77,0.25:85,0.3:91,0.35:96,"    \
+    "0.38:100,0.4:103,0.42:107,0.45:113,0.5:129,0.55:151,0.6:177,0.65:217,0.7:384,0.75:395,0.8:400," \
+    "0.85:411,0.88:417,0.9:424,0.91:428,0.92:429,0.94:442,0.96:468,0.98:540,0.99:601,0.995:643,"     \
+    "0.998:916,0.999:954,0.9999:1000,1:1000)"
+
+const struct synth_preset synth_presets[] = {
+    {"azure-conv", "process=gamma,rates=5.5304,cv=1.094,requests=19366,prompt=" AZURE_PROMPT
+                   ",output=" AZURE_OUTPUT,
+     "Azure 2023 conversation: n 19,366 in one hour, prompt mean 1154.7 median 1020, output mean 211.1 "
+     "median 129 (public file); gaps as gamma with the file's CV 1.094"},
+    /* 1,429,737 requests in 61 days = 0.2713/s; mean lengths as Llumnix gives them for the GPT-4
+     * conversations (OSDI'24); alpha 0.5, 20 min and theta 1.1 are the paper's start values. */
+    {"burstgpt", "process=modulated,rates=0.2713,alpha=0.5,period=1200,duration=86400,"
+                 "prompt=zipf(theta=1.1,mean=830),output=zipf(theta=1.1,mean=271)",
+     "BurstGPT model (KDD'25): Gamma-modulated rate every 20 min, Zipf lengths; published means 830 "
+     "and 271, 0.2713 requests/s; one day"},
+    /* Sheng et al., OSDI'24, section 5 and the artifact's exp_suite.py. */
+    {"vtc-overload", "process=uniform,rates=1.5;3,duration=360,prompt=256,output=256",
+     "VTC figure 3: two clients, both backlogged"},
+    {"vtc-overload-multi",
+     "process=uniform,rates=0.4;0.4;0.4;0.6;0.6;0.6;0.6;0.6,duration=360,prompt=256,output=256",
+     "VTC appendix B: eight clients"},
+    {"vtc-overload-weighted", "process=uniform,rates=0.8;0.8;1.2;1.6,duration=360,prompt=256,output=256",
+     "VTC appendix: weighted clients"},
+    {"vtc-proportional", "process=uniform,rates=0.25;0.5;1.5,duration=600,prompt=256,output=256",
+     "VTC figure 4: two clients below their share, one above"},
+    {"vtc-on-off-less", "process=uniform,rates=0.5;2,on=60,off=60,on_off=1;0,duration=600,prompt=256,output=256",
+     "VTC figure 5: client 1 on for 60 s, off for 60 s, below its share"},
+    {"vtc-on-off-overload",
+     "process=uniform,rates=2;3,on=60,off=60,on_off=1;0,duration=600,prompt=256,output=256",
+     "VTC figure 6: client 1 on and off, above its share"},
+    {"vtc-poisson-short-long",
+     "process=poisson,shared=on,stop=count,rates=8;1.5,duration=600,prompt=64;256,output=64;256",
+     "VTC figure 7: many short against few long requests"},
+    {"vtc-poisson-short-long-2",
+     "process=poisson,shared=on,stop=count,rates=8;1.5,duration=600,prompt=512;32,output=32;512",
+     "VTC figure 8: long prompts against long outputs"},
+    {"vtc-increase",
+     "process=uniform,rates=0.5;0.2,rates_end=0.5;2,duration=600,prompt=256,output=256",
+     "VTC figure 9: client 2 ramps from 0.2 to 2 per second"},
+    {"vtc-dist-shift",
+     "process=uniform,phases=3,rates=0.5;2;1;1;0.5;1.5,on=60,off=60,on_off=1;0;0;0;0;0,duration=900,"
+     "prompt=256,output=256",
+     "VTC figure 10: three phases of 300 s"},
+    {"vtc-poisson-on-off-overload",
+     "process=poisson,shared=on,stop=count,rates=0.5;2,on=60,off=60,on_off=1;0,duration=600,"
+     "prompt=16..511,output=16..511",
+     "VTC artifact: Poisson arrivals, client 1 on and off, lengths 16 to 511"},
+    {"vtc-overload-s4-256", "process=uniform,rates=3;6,duration=600,prompt=256,output=256",
+     "VTC figure 15: A100, pool of 35,000 tokens, lengths 256"},
+    {"vtc-overload-s4-512", "process=uniform,rates=1.5;3,duration=600,prompt=512,output=512",
+     "VTC figure 15: lengths 512"},
+    {"vtc-overload-s4-768", "process=uniform,rates=1;2,duration=600,prompt=768,output=768",
+     "VTC figure 15: lengths 768"},
+    {"vtc-ablation-lshare", "process=uniform,rates=0.2;0.8,duration=300,prompt=256,output=256",
+     "VTC introduction: requests-per-minute limits"},
+    {.name = NULL},
+};
