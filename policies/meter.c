@@ -53,6 +53,17 @@ static int64_t units(double cost, double weight)
     return llround(cost * METER_UNIT / weight);
 }
 
+/* The charge for one output token of `q`, and for its prompt, must be far from where integers end. */
+static bool affordable(const struct meter *m, const struct req *q)
+{
+    const double *c = m->conf.profile.v;
+    double token = m->conf.wq;
+    if (m->conf.cost == METER_PROFILED) {
+        token = fabs(c[Q]) + fabs(c[PQ]) * q->prompt_tok;
+    }
+    return token * METER_UNIT / (double)q->weight < 0x1p62;
+}
+
 static sim_wide prompt_charge(const struct meter *m, const struct req *q)
 {
     double w = (double)q->weight;
@@ -83,6 +94,10 @@ uint32_t meter_arrive(struct meter *m, const struct sched_view *v, req_id r,
     *ret_refused = NULL;
     if (!((double)q->weight >= LEAST_WEIGHT && (double)q->weight <= MOST_WEIGHT)) {
         *ret_refused = "the client's weight is outside 0.0001..1000000";
+        return CLIENT_NONE;
+    }
+    if (!affordable(m, q)) {
+        *ret_refused = "its tokens cost too much to be counted";
         return CLIENT_NONE;
     }
     uint32_t i = reach(m, r) ? client_table_add(&m->accounts, q->client) : CLIENT_NONE;

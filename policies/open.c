@@ -35,6 +35,18 @@ static int unknown_policy(const char *name, struct policy_env *env, struct err *
     return unknown("scheduler policy", name, names, n, e);
 }
 
+/* Each wrapper once: check() doubles what is inside. */
+static bool wraps_again(const char *name, const char *inner, struct arena *a)
+{
+    const char *wrapper;
+    while (opt_spec_wrapper(inner, &wrapper, &inner, a)) {
+        if (strcmp(wrapper, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int open_wrapper(const char *name, const char *inner, struct policy_env *env,
                         struct policy_instance *ret, struct err *e)
 {
@@ -43,6 +55,9 @@ static int open_wrapper(const char *name, const char *inner, struct policy_env *
     for (; policy_wrappers[n].name; n++) {
         names[n] = policy_wrappers[n].name;
         if (strcmp(name, names[n]) == 0) {
+            if (wraps_again(name, inner, env->arena)) {
+                return err_set(e, SIM_E_CONFIG, "'%s' goes around a policy once", name);
+            }
             return policy_wrappers[n].open(inner, env, ret, e);
         }
     }

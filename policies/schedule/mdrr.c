@@ -149,11 +149,34 @@ static void end_turn(struct mdrr *d, uint32_t i)
     }
 }
 
+/* Turns until client `i` of the active list may run something, or is struck off with nothing to run. */
+static sim_wide turns_needed(const struct mdrr *d, uint32_t i)
+{
+    sim_wide debt = -deficit(d, i);
+    if (debt < 0) {
+        return 0;
+    }
+    return has_waiting(d, i) ? debt / d->quantum + 1 : (debt + d->quantum - 1) / d->quantum;
+}
+
+/* Rounds in which everybody only gets a quantum are done at once: debts may be large, quanta small. */
+static void skip_rounds(struct mdrr *d)
+{
+    sim_wide least = turns_needed(d, d->active.head);
+    for (uint32_t i = d->active.head; i != REQ_NONE; i = d->active_links.at[i].next) {
+        sim_wide n = turns_needed(d, i);
+        least = n < least ? n : least;
+    }
+    for (uint32_t i = d->active.head; least > 1 && i != REQ_NONE; i = d->active_links.at[i].next) {
+        d->clients[i].granted += (least - 1) * d->quantum;
+    }
+}
+
 static req_id mdrr_next(void *st, const struct sched_view *v)
 {
     (void)v;
     struct mdrr *d = st;
-    while (d->n_waiting > 0) { /* every round brings a waiting client a quantum closer */
+    for (uint32_t turns = 1; d->n_waiting > 0; turns++) {
         uint32_t i = d->active.head;
         if (!d->turn && !begin_turn(d, i)) {
             continue;
@@ -162,6 +185,10 @@ static req_id mdrr_next(void *st, const struct sched_view *v)
             return d->clients[i].fifo.head;
         }
         end_turn(d, i);
+        if (turns > d->active.count && d->n_waiting > 0) {
+            skip_rounds(d); /* a whole round has gone by, so nobody is to be passed over any more */
+            turns = 0;
+        }
     }
     return REQ_NONE;
 }

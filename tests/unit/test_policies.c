@@ -519,6 +519,12 @@ static void test_vtc_bad_weight(void **state)
     assert_int_equal(h_arrive(&h, (struct h_req){.weight = INFINITY}), REQ_NONE);
     assert_int_equal(h.p.ops->waiting(h.p.st), 0);
     h_close(&h);
+    h_open(&h, "vtc{cost=profiled, profile=0;0;9999;0;0}");
+    struct h_req q = {.weight = 1e-4, .prompt = 1000000, .output = 1};
+    assert_int_equal(h_arrive(&h, q), REQ_NONE);
+    q.weight = 100;
+    assert_int_not_equal(h_arrive(&h, q), REQ_NONE);
+    h_close(&h);
 }
 
 /* ---- deficit round robin ---- */
@@ -577,6 +583,27 @@ static void test_mdrr_passes_over_once(void **state)
     h_close(&h);
 }
 
+/* Debts of 10^11 and more quanta: nothing spins, and the least indebted is first. */
+static void test_mdrr_deep_debts(void **state)
+{
+    (void)state;
+    struct harness h;
+    h_open(&h, "mdrr{quantum=1, wp=10000}");
+    for (uint32_t i = 0; i < 3; i++) {
+        h_arrive(&h, (struct h_req){.client = i, .prompt = 100000 - 7 * i, .output = 1,
+                                    .weight = 0.01});
+        h_arrive(&h, (struct h_req){.client = i, .prompt = 10, .output = 1, .weight = 0.01});
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(h.reqs[h_admit(&h)].client, i);
+    }
+    static const uint32_t want[] = {2, 1, 0};
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(h.reqs[h_admit(&h)].client, want[i]);
+    }
+    h_close(&h);
+}
+
 /* ---- opening ---- */
 
 static void test_open_errors(void **state)
@@ -595,6 +622,7 @@ static void test_open_errors(void **state)
         {"rpm{limit=0}", "limit"},
         {"mdrr{quantum=0.5}", "quantum"},
         {"", "no scheduler policy"},
+        {"check(log(check(fcfs)))", "'check' goes around a policy once"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct harness h;
@@ -793,6 +821,7 @@ int main(void)
         cmocka_unit_test(test_vtc_bad_weight),
         cmocka_unit_test(test_mdrr_turns),
         cmocka_unit_test(test_mdrr_passes_over_once),
+        cmocka_unit_test(test_mdrr_deep_debts),
         cmocka_unit_test(test_open_errors),
         cmocka_unit_test(test_every_policy_says_what_it_is),
         cmocka_unit_test(test_log),
