@@ -25,6 +25,7 @@ struct batcher_traits {
     uint32_t max_batched_tok; /* prompt tokens of one step, for the memory rule; 0 = no limit */
     uint32_t max_seqs;        /* most requests running at once; 0 = no limit */
     bool prefix_cache;        /* vLLM-style block cache in use */
+    uint32_t spare_blk;       /* a decode step is plain only while so many blocks stay free after it */
     bool null_block;          /* one block of the pool is never handed out (vLLM V1) */
     bool async_depth2;        /* the plan of step k+2 is made when step k ends (vLLM >= 0.14, SGLang) */
     bool early_output;        /* reserved, false */

@@ -103,6 +103,7 @@ static int vllm_v0_init(void *st, struct batcher_env *env, struct err *e)
     env->traits->block_tok = (uint32_t)b->block_size;
     env->traits->max_batched_tok = (uint32_t)b->budget_tok;
     env->traits->max_seqs = (uint32_t)b->max_num_seqs;
+    env->traits->spare_blk = 1; /* wants_free_block */
     env->traits->prefix_cache = b->prefix_caching;
     return check_options(b, e);
 }

@@ -246,19 +246,20 @@ int kv_step(struct kv *kv, uint64_t p, uint64_t k)
     return 0;
 }
 
-uint64_t kv_steps_possible(const struct kv *kv, uint64_t p, uint64_t limit)
+uint64_t kv_steps_possible(const struct kv *kv, uint64_t p, uint64_t limit, uint64_t spare)
 {
     uint64_t cycles, done, left;
+    uint64_t room = kv->free > spare ? kv->free - spare : 0;
 
     if (kv->n_decoding == 0) {
         return limit;
     }
-    cycles = kv->free / kv->n_decoding;
+    cycles = room / kv->n_decoding;
     if (cycles > limit / kv->block_tok) {
         return limit;
     }
     done = cycles * kv->block_tok;
-    left = kv->free - cycles * kv->n_decoding;
+    left = room - cycles * kv->n_decoding;
     while (done < limit && kv_step_need(kv, p + done) <= left) {
         left -= kv_step_need(kv, p + done);
         done++;

@@ -83,8 +83,9 @@ void kv_leave(struct kv *kv, struct kv_seq *s, uint64_t base, uint64_t p);
 uint64_t kv_step_need(const struct kv *kv, uint64_t p);
 /* Everybody goes from index p-1 to p+k-1, step by step; needs have been checked. */
 int kv_step(struct kv *kv, uint64_t p, uint64_t k);
-/* How many of the steps p, p+1, ... the free blocks allow, at most `limit`. */
-uint64_t kv_steps_possible(const struct kv *kv, uint64_t p, uint64_t limit);
+/* How many of the steps p, p+1, ... the free blocks allow when `spare` have to stay free, at most
+ * `limit`. */
+uint64_t kv_steps_possible(const struct kv *kv, uint64_t p, uint64_t limit, uint64_t spare);
 /* One sequence alone from index p-1 to p; false, and nothing changed, without a free block. */
 bool kv_step_one(struct kv *kv, struct kv_seq *s, uint64_t base, uint64_t p);
 /* A decoding sequence was left out of a step: it stays where it is, so its base moves by one. */

@@ -309,7 +309,7 @@ static uint64_t skippable(struct engine *e)
     if (limit > 0) {
         limit = boundaries_before(&e->epoch, until, limit);
     }
-    return limit > 0 ? kv_steps_possible(e->kv, e->planned + 1, limit) : 0;
+    return limit > 0 ? kv_steps_possible(e->kv, e->planned + 1, limit, e->cfg.traits.spare_blk) : 0;
 }
 
 static int jump(struct engine *e, uint64_t j)
@@ -447,8 +447,8 @@ static bool all_done(const struct engine *e)
 
 static int idle(struct engine *e)
 {
-    if (e->acted) {
-        return 0; /* somebody was refused: the next one may do better */
+    if (e->acted || e->preempted_now) {
+        return 0; /* somebody was refused or pushed out: the next try finds another world */
     }
     if (e->n_running == 0 && e->n_waiting == 0 && e->n_swapped == 0) {
         wait_for_arrival(e);

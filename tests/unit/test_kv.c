@@ -465,7 +465,7 @@ static uint64_t step_all(struct world *w, uint64_t limit)
         }
     }
     for (int i = 0; i < w->n_kv; i++) {
-        assert_int_equal(kv_steps_possible(w->kv[i], w->p + 1, limit), done);
+        assert_int_equal(kv_steps_possible(w->kv[i], w->p + 1, limit, 0), done);
         assert_int_equal(kv_step(w->kv[i], w->p + 1, done), 0);
     }
     w->p += done;
