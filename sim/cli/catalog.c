@@ -10,6 +10,7 @@
 #include "policies/policy.h"
 #include "sim/cli/cli.h"
 #include "sim/observe/metrics_glossary.h"
+#include "traces/synth.h"
 #include "traces/trace.h"
 
 #define MAX_ITEMS 512
@@ -78,7 +79,7 @@ static size_t add_policies(struct catalog_item *items)
     for (; policies[n] && n < MAX_ITEMS; n++) {
         const struct policy_ops *p = policies[n];
         items[n] = (struct catalog_item){p->name, p->summary, p->source, NULL, p->options,
-                                         p->state_size, NULL};
+                                         p->state_size, NULL, NULL};
     }
     return n;
 }
@@ -89,7 +90,7 @@ static size_t add_batchers(struct catalog_item *items)
     for (; batchers[n] && n < MAX_ITEMS; n++) {
         const struct batcher_ops *b = batchers[n];
         items[n] = (struct catalog_item){b->name, b->summary, b->source, NULL, b->options,
-                                         b->state_size, NULL};
+                                         b->state_size, NULL, NULL};
     }
     return n;
 }
@@ -100,18 +101,23 @@ static size_t add_costs(struct catalog_item *items)
     for (; cost_models[n] && n < MAX_ITEMS; n++) {
         const struct cost_ops *c = cost_models[n];
         items[n] = (struct catalog_item){c->name, c->summary, c->source, NULL, c->options,
-                                         c->state_size, NULL};
+                                         c->state_size, NULL, NULL};
     }
     return n;
 }
 
-static size_t add_traces(struct catalog_item *items)
+static size_t add_traces(struct catalog_item *items, struct arena *ar)
 {
     size_t n = 0;
     for (; trace_formats[n] && n < MAX_ITEMS; n++) {
         const struct trace_ops *t = trace_formats[n];
         items[n] = (struct catalog_item){t->name, t->summary, t->source, NULL, t->options,
-                                         t->state_size, NULL};
+                                         t->state_size, NULL, NULL};
+    }
+    for (const struct synth_preset *p = synth_presets; p->name && n < MAX_ITEMS; p++) {
+        items[n++] = (struct catalog_item){.name = arena_printf(ar, "synth:%s", p->name),
+                                           .summary = p->summary,
+                                           .stands_for = p->options};
     }
     return n;
 }
@@ -163,7 +169,7 @@ const struct catalog_item *catalog_items(enum catalog_kind k, const char *data_d
         *ret_n = add_costs(items);
         break;
     case CATALOG_TRACE:
-        *ret_n = add_traces(items);
+        *ret_n = add_traces(items, ar);
         break;
     case CATALOG_METRIC:
         *ret_n = add_metrics(items);

@@ -33,6 +33,7 @@ struct catalog_item {
     const struct opt_row *options; /* of a plug-in, or NULL */
     size_t state_size;             /* of the object that `options` describe */
     const struct opt_row *row;     /* an option's own row, or NULL */
+    const char *stands_for;        /* of a generator's preset: the options behind it, or NULL */
 };
 
 const char *catalog_singular(enum catalog_kind k);

@@ -27,6 +27,7 @@ static void print_wrapped(const char *text, int indent)
     int column = 0;
     for (const char *s = text; *s;) {
         size_t n = strcspn(s, " ");
+        n = n > (size_t)(WRAP_COLUMN - indent) ? (size_t)(WRAP_COLUMN - indent) : n;
         if (column > 0 && column + 1 + (int)n > WRAP_COLUMN) {
             putchar('\n');
             column = 0;
@@ -96,6 +97,9 @@ static void print_item(enum catalog_kind kind, const struct catalog_item *it, st
     print_wrapped(it->summary, 2);
     if (it->source) {
         print_wrapped(arena_printf(ar, "source: %s", it->source), 2);
+    }
+    if (it->stands_for) {
+        print_wrapped(arena_printf(ar, "stands for synth{%s}", it->stands_for), 2);
     }
     for (const struct opt_row *row = it->options; row && row->name; row++) {
         putchar('\n');
