@@ -270,13 +270,13 @@ int step_complete(struct engine *e, struct step *s)
         e->n.prefill_steps++;
         e->n.prefill_tok += s->shape.prefill_tok;
     }
-    if (e->cfg.policy->finishing && somebody_ends(s)) {
-        e->cfg.policy->finishing(e->cfg.policy_state, &e->view);
-    }
     for (uint32_t i = 0; i < s->n_chunk; i++) {
         if (s->chunks[i].last && first_token(e, &s->chunks[i]) < 0) {
             return e->err->code;
         }
+    }
+    if (e->cfg.policy->finishing && somebody_ends(s)) {
+        e->cfg.policy->finishing(e->cfg.policy_state, &e->view);
     }
     e->main_n -= s->n_ending;
     for (uint32_t i = 0; i < s->n_ending; i++) {
