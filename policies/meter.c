@@ -215,7 +215,8 @@ static void note_fresh(struct meter *m, req_id r, sim_ns now)
 void meter_first_token(struct meter *m, const struct sched_view *v, req_id r)
 {
     struct meter_slot *s = &m->slots[r];
-    /* A recomputation brings a further token in place of a decode step: charge as that would have. */
+    /* A recomputation brings a further token in place of a decode step: charge as that would have.
+     */
     if (s->gen > 0 && s->gen >= s->charged_from) {
         account_of(m, s)->total += token_charge(s, s->gen);
     }
@@ -224,7 +225,8 @@ void meter_first_token(struct meter *m, const struct sched_view *v, req_id r)
     meter_resume(m, r);
 }
 
-/* Requests whose next charge fell due within the last iterations: charge them for their part of it. */
+/* Requests whose next charge fell due within the last iterations: charge them for their part of it.
+ */
 static void join_due(struct meter *m)
 {
     while (m->later.n > 0 && (uint64_t)m->later.items[0].key <= m->iter) {
@@ -275,7 +277,8 @@ static void charge_rest(struct meter *m, struct meter_slot *s, uint64_t from, ui
 {
     from = from > s->charged_from ? from : s->charged_from;
     if (from <= to) {
-        account_of(m, s)->total += output_charge(s, (double)to) - output_charge(s, (double)(from - 1));
+        account_of(m, s)->total +=
+            output_charge(s, (double)to) - output_charge(s, (double)(from - 1));
     }
 }
 
@@ -284,8 +287,8 @@ void meter_finish(struct meter *m, const struct sched_view *v, req_id r)
     struct meter_slot *s = &m->slots[r];
     uint32_t output = req_generated(v, &v->reqs[r]);
     meter_pause(m, r);
-    /* The last token is due, unless meter_finishing has charged it. A token that was under way when its
-     * request was pushed out came unseen: it is due as well. */
+    /* The last token is due, unless meter_finishing has charged it. A token that was under way when
+     * its request was pushed out came unseen: it is due as well. */
     charge_rest(m, s, s->gen + m->conf.extra_charge, output);
     s->gen = output;
     if (output < s->predicted) {

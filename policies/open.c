@@ -4,9 +4,11 @@
 #include <string.h>
 
 const struct policy_wrapper policy_wrappers[] = {
-    {.name = "log", .summary = "writes each decision of the policy inside as a line of JSON",
+    {.name = "log",
+     .summary = "writes each decision of the policy inside as a line of JSON",
      .open = policy_wrap_log_open},
-    {.name = "check", .summary = "verifies the calls to and the answers of the policy inside",
+    {.name = "check",
+     .summary = "verifies the calls to and the answers of the policy inside",
      .open = policy_wrap_check_open},
     {.name = NULL},
 };
@@ -84,7 +86,8 @@ static int open_base(const struct policy_ops *ops, const char *spec, struct poli
     return ops->init ? ops->init(st, env, e) : 0;
 }
 
-int policy_open(const char *spec, struct policy_env *env, struct policy_instance *ret, struct err *e)
+int policy_open(const char *spec, struct policy_env *env, struct policy_instance *ret,
+                struct err *e)
 {
     *ret = (struct policy_instance){.ops = NULL};
     const char *wrapper, *inner;

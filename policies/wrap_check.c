@@ -21,12 +21,13 @@ struct wrap_check {
     struct policy_instance in, twin;
     struct policy_env *env;
     struct policy_env *twin_env; /* follows what the engine fills into `env` after init */
-    uint8_t *place; /* enum place by req_id */
+    uint8_t *place;              /* enum place by req_id */
     uint32_t place_cap;
     uint32_t n_queued;
-    req_id named;     /* the last answer of next() */
-    bool asked;       /* nothing has happened since that */
-    uint64_t promise; /* decode iterations, less one, for which `named` must stay the answer */
+    req_id named;        /* the last answer of next() */
+    bool asked;          /* nothing has happened since that */
+    uint64_t promise;    /* decode iterations, less one, for which `named` must stay the answer */
+    sim_ns finishing_ns; /* of the last finishing() */
     bool muted;
 };
 
@@ -77,8 +78,10 @@ static void compare_waiting(struct wrap_check *w, const struct sched_view *v, co
 {
     uint32_t a = w->in.ops->waiting(w->in.st), b = w->twin.ops->waiting(w->twin.st);
     if (a != w->n_queued || b != w->n_queued) {
-        broken(w, v, "after %s it counts %" PRIu32 " waiting requests, its twin %" PRIu32
-               "; there are %" PRIu32, after, a, b, w->n_queued);
+        broken(w, v,
+               "after %s it counts %" PRIu32 " waiting requests, its twin %" PRIu32
+               "; there are %" PRIu32,
+               after, a, b, w->n_queued);
     }
 }
 
@@ -171,22 +174,36 @@ static void check_admit(void *st, const struct sched_view *v, req_id r, uint32_t
     compare_waiting(w, v, "admit");
 }
 
-#define CHECKED(verb, from, to)                                                                    \
+/* A step is told as decode, first_token*, finishing, finish*. */
+enum order { ANY_ORDER, BEFORE_FINISHING, AFTER_FINISHING };
+
+static void check_order(struct wrap_check *w, const struct sched_view *v, enum order order)
+{
+    bool told = w->finishing_ns == v->now_ns;
+    if (told && order == BEFORE_FINISHING) {
+        broken(w, v, "first_token came after the finishing of its step");
+    } else if (!told && order == AFTER_FINISHING) {
+        broken(w, v, "finish came without the finishing of its step");
+    }
+}
+
+#define CHECKED(verb, from, to, order)                                                             \
     static void check_##verb(void *st, const struct sched_view *v, req_id r)                       \
     {                                                                                              \
         struct wrap_check *w = st;                                                                 \
+        check_order(w, v, order);                                                                  \
         if (move(w, v, #verb, r, from, to) && w->in.ops->verb) {                                   \
             w->in.ops->verb(w->in.st, v, r);                                                       \
             w->twin.ops->verb(w->twin.st, v, r);                                                   \
         }                                                                                          \
         compare_waiting(w, v, #verb);                                                              \
     }
-CHECKED(first_token, 1u << PREFILL, DECODE)
-CHECKED(finish, 1u << DECODE, GONE)
-CHECKED(preempt, 1u << PREFILL | 1u << DECODE | 1u << PAUSED, QUEUED)
-CHECKED(pause, 1u << DECODE, PAUSED)
-CHECKED(resume, 1u << PAUSED, DECODE)
-CHECKED(drop, 1u << QUEUED, GONE)
+CHECKED(first_token, 1u << PREFILL, DECODE, BEFORE_FINISHING)
+CHECKED(finish, 1u << DECODE, GONE, AFTER_FINISHING)
+CHECKED(preempt, 1u << PREFILL | 1u << DECODE | 1u << PAUSED, QUEUED, ANY_ORDER)
+CHECKED(pause, 1u << DECODE, PAUSED, ANY_ORDER)
+CHECKED(resume, 1u << PAUSED, DECODE, ANY_ORDER)
+CHECKED(drop, 1u << QUEUED, GONE, ANY_ORDER)
 #undef CHECKED
 
 /* One iteration for the twin; `v` is a copy that is moved along. */
@@ -229,6 +246,7 @@ static void check_finishing(void *st, const struct sched_view *v)
     struct wrap_check *w = st;
     w->promise = 0;
     w->asked = false;
+    w->finishing_ns = v->now_ns;
     if (w->in.ops->finishing) {
         w->in.ops->finishing(w->in.st, v);
         w->twin.ops->finishing(w->twin.st, v);
@@ -300,8 +318,12 @@ int policy_wrap_check_around(struct policy_instance in, struct policy_instance t
     if (!w || !ops) {
         return err_set(e, SIM_E_NOMEM, "no memory for the wrapper 'check'");
     }
-    *w = (struct wrap_check){
-        .in = in, .twin = twin, .env = env, .twin_env = twin_env, .named = REQ_NONE};
+    *w = (struct wrap_check){.in = in,
+                             .twin = twin,
+                             .env = env,
+                             .twin_env = twin_env,
+                             .named = REQ_NONE,
+                             .finishing_ns = -1};
     *ret = (struct policy_instance){ops, w};
     return 0;
 }

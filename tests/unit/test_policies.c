@@ -716,6 +716,27 @@ static void test_check_watches_the_engine(void **state)
     h_close(&h);
 }
 
+static void test_check_watches_the_order(void **state)
+{
+    (void)state;
+    struct harness h;
+    h_open(&h, "check(vtc)");
+    req_id a = h_arrive(&h, (struct h_req){.prompt = 5, .output = 1});
+    req_id b = h_arrive(&h, (struct h_req){.prompt = 5, .output = 1});
+    h_admit(&h);
+    h_admit(&h);
+    h_tick(&h);
+    h_first(&h, a);
+    h_leave(&h, a);
+    expect_violation(&h, "without the finishing");
+    h_finishing(&h);
+    h_first(&h, b);
+    expect_violation(&h, "after the finishing");
+    h_leave(&h, b);
+    assert_int_equal(h.n_violations, 0);
+    h_close(&h);
+}
+
 /* A policy that breaks the rule that its `fault` names. */
 struct faulty {
     enum { ALTERNATES, INVENTS, MISCOUNTS, SHORT_SIGHTED, GROUPS } fault;
@@ -826,6 +847,7 @@ int main(void)
         cmocka_unit_test(test_every_policy_says_what_it_is),
         cmocka_unit_test(test_log),
         cmocka_unit_test(test_check_watches_the_engine),
+        cmocka_unit_test(test_check_watches_the_order),
         cmocka_unit_test(test_check_watches_the_policy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
