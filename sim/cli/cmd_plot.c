@@ -19,8 +19,8 @@
 static const char usage[] =
     "usage: steelyard plot DB [--kind KIND] [--only KEY=VALUE ...] [-o FOLDER|FILE.svg|FILE.png]\n"
     "\n"
-    "Draws figures with gnuplot. NAME.dat and NAME.gp stay beside NAME.png and NAME.svg; 'gnuplot NAME.gp'\n"
-    "in that folder draws the figure again. Replications are put together.\n"
+    "Draws figures with gnuplot. NAME.dat and NAME.gp stay beside NAME.png and NAME.svg; in that folder\n"
+    "'gnuplot NAME.gp' draws the figure again. Replications are put together.\n"
     "\n"
     "  --kind KIND        cdf-ttft    distribution of the time to first token\n"
     "                     cdf-tpot    distribution of the time per output token\n"

@@ -4,17 +4,17 @@ $ printf '{"trace": "t.csv", "model": "llama-2-7b", "gpu": "a10g", "load": {"boo
 $ steelyard sweep c.json --vary 'policy=fcfs,vtc{lift=off},sjf' --vary load.scale=0.5:1:0.5 --reps 2 -j 1 --db one.db > one.txt
 $ steelyard sweep c.json --vary 'policy=fcfs,vtc{lift=off},sjf' --vary load.scale=0.5:1:0.5 --reps 2 -j4 --db four.db | cmp - one.txt
 $ steelyard db export one.db > one.csv; steelyard db export four.db | cmp - one.csv
-$ cut -c1-27 one.txt | sed 's/ *$//'
-1> policy         load.scale  n
-1> fcfs           0.5         2
-1> fcfs           1           2
-1> vtc{lift=off}  0.5         2
-1> vtc{lift=off}  1           2
-1> sjf*           0.5         2
-1> sjf*           1           2
+$ sed '/^±/s/ half.*//; /^\*/s/:.*//' one.txt | awk '{ print $1, $2, $3 }' | sed 's/ *$//'
+1> policy load.scale n
+1> fcfs 0.5 2
+1> fcfs 1 2
+1> vtc{lift=off} 0.5 2
+1> vtc{lift=off} 1 2
+1> sjf* 0.5 2
+1> sjf* 1 2
 1>
-1> ± half width of the 95 % co
-1> * oracle: it knows what no
+1> ±
+1> * oracle
 # Twelve runs, numbered in their order; each metric is there for each run.
 $ steelyard db export one.db --table run | cut -d, -f1,3,4,5 | sed -n '1p;2,4p;13p'
 1> id,seed,replication,label
