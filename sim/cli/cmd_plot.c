@@ -369,11 +369,11 @@ static int figure_drop(struct figure *f, const char *why, struct err *e)
     return p->o.kind == N_KINDS ? 0 : err_set(e, SIM_E_DATA, "%s: %s", p->o.db, why);
 }
 
-static size_t shown_groups(const struct plot *p, size_t most)
+static size_t shown_groups(const struct plot *p, const char *figure, size_t most)
 {
     if (p->n_groups > most) {
-        fprintf(stderr, "steelyard: plot: %zu configurations, the first %zu are drawn; choose with --only "
-                        "KEY=VALUE\n", p->n_groups, most);
+        fprintf(stderr, "steelyard: plot: %s shows the first %zu of %zu configurations; choose with --only "
+                        "KEY=VALUE\n", figure, most, p->n_groups);
     }
     return p->n_groups < most ? p->n_groups : most;
 }
@@ -473,7 +473,7 @@ static int draw_cdf(struct plot *p, const char *hist, struct err *e)
     char name[20];
     snprintf(name, sizeof name, "cdf-%s", hist);
     int rc = figure_begin(&f, p, name, e);
-    size_t n = shown_groups(p, MAX_LINES);
+    size_t n = shown_groups(p, name, MAX_LINES);
     for (size_t i = 0; rc == 0 && i < n; i++) {
         rc = cdf_line(&f, &p->groups[i], hist, e);
     }
@@ -607,7 +607,7 @@ static int draw_service(struct plot *p, struct err *e)
 {
     struct figure f;
     struct clients c;
-    size_t panels = shown_groups(p, MAX_PANELS);
+    size_t panels = shown_groups(p, "service", MAX_PANELS);
     int rc = figure_begin(&f, p, "service", e);
     if (rc < 0) {
         return rc;
@@ -757,7 +757,7 @@ static size_t line_names(struct plot *p, const struct group *sorted, const char 
         if (own && k == n && n < MAX_LINES) {
             ret[n++] = own;
         } else if (own && k == n) {
-            shown_groups(p, MAX_LINES);
+            shown_groups(p, "the figure", MAX_LINES);
             break;
         }
     }
