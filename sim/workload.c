@@ -98,7 +98,7 @@ static int hold_all(struct workload *w, struct err *e)
         }
     }
     for (size_t i = 0; rc >= 0 && i < w->n_all; i++) {
-        w->all[i].hash = w->hashes + at;
+        w->all[i].hash = w->hashes ? w->hashes + at : NULL;
         at += w->all[i].n_hash;
     }
     return rc < 0 ? rc : 0;

@@ -891,8 +891,9 @@ static int split_place(struct plot *p, struct err *e)
     bool png = dot && strcmp(dot, ".png") == 0;
     const char *slash = strrchr(p->o.place, '/');
     if (!svg && !png) {
-        p->folder = p->o.place;
-        return 0;
+        size_t n = strlen(p->o.place);
+        p->folder = arena_strndup(&p->ar, p->o.place, n > 1 && p->o.place[n - 1] == '/' ? n - 1 : n);
+        return p->folder ? 0 : no_memory(e);
     }
     if (p->o.kind == N_KINDS) {
         return err_set(e, SIM_E_USAGE, "-o %s is one file: say with --kind which figure", p->o.place);
