@@ -148,6 +148,9 @@ static int read_prefix_blocks(struct columns *c, struct trace *t, struct err *e)
 int columns_side(struct columns *c, struct trace *t, struct err *e)
 {
     int rc = 0;
+    if (!trace_is_file(t)) {
+        return init_cycle(c, t, e);
+    }
     if (c->layout == LAYOUT_INFERENCE_SIM) {
         rc = read_runs(c, t, e);
     } else if (c->layout == LAYOUT_LLMSERVINGSIM) {

@@ -294,7 +294,7 @@ int trace_input_map(struct trace_input *in, const void **ret, size_t *ret_n, str
         *ret_n = in->mem_size;
         return 0;
     }
-    if (in->file_size <= 0 || !gzdirect(in->gz) || strcmp(in->name, "<stdin>") == 0) {
+    if (in->file_size <= 0 || !gzdirect(in->gz) || !trace_input_is_file(in)) {
         return err_set(e, SIM_E_DATA,
                        "%s: this format is mapped into memory: it must be a plain file, neither gzip "
                        "nor a pipe",
@@ -304,6 +304,11 @@ int trace_input_map(struct trace_input *in, const void **ret, size_t *ret_n, str
     *ret = in->map;
     *ret_n = in->map_size;
     return rc;
+}
+
+bool trace_input_is_file(const struct trace_input *in)
+{
+    return in->gz && strcmp(in->name, "<stdin>") != 0;
 }
 
 const char *trace_input_name(const struct trace_input *in)

@@ -40,6 +40,7 @@ int trace_input_rest(struct trace_input *in, char **ret, size_t *ret_n, struct e
  * for gzip and pipes. Only before the first line. */
 int trace_input_map(struct trace_input *in, const void **ret, size_t *ret_n, struct err *e);
 
+bool trace_input_is_file(const struct trace_input *in); /* neither memory nor standard input */
 const char *trace_input_name(const struct trace_input *in);
 uint64_t trace_input_line_number(const struct trace_input *in); /* of the last line, from 1 */
 double trace_input_progress(const struct trace_input *in);      /* 0..1, -1 = unknown */

@@ -12,7 +12,8 @@
 #include "traces/trace.h"
 
 struct arena *trace_arena(struct trace *t);
-const char *trace_path(const struct trace *t); /* "-" = standard input; "" = memory */
+const char *trace_path(const struct trace *t); /* for messages: "<stdin>" for "-" */
+bool trace_is_file(const struct trace *t);     /* a path that other files can lie beside */
 struct trace_input *trace_input_of(struct trace *t); /* NULL for a generator */
 uint64_t trace_seed(const struct trace *t);
 uint32_t trace_replication(const struct trace *t);

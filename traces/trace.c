@@ -51,6 +51,11 @@ const char *trace_path(const struct trace *t)
     return t->path;
 }
 
+bool trace_is_file(const struct trace *t)
+{
+    return t->in && trace_input_is_file(t->in);
+}
+
 struct trace_input *trace_input_of(struct trace *t)
 {
     return t->in;
