@@ -160,13 +160,11 @@ static double left_in_pool(const struct adder *a)
 static struct adder adder_start(const struct sglang *b, struct engine *e)
 {
     uint64_t sum = 0;
-    uint32_t mixed = eng_plan_decodes(e) ? eng_n_decoding(e) : 0;
     for (req_id r = eng_first_running(e); r != REQ_NONE; r = eng_next_running(e, r)) {
         sum += eng_is_decoding(e, r) ? clip(to_come_tok(e, r)) : 0;
     }
     return (struct adder){.e = e, .reserved_tok = (double)sum * ratio(b), .chunks = b->chunk_tok > 0,
-                          .input_tok = b->max_prefill_tokens - mixed,
-                          .chunk_tok = (int64_t)b->chunk_tok - mixed};
+                          .input_tok = b->max_prefill_tokens, .chunk_tok = b->chunk_tok};
 }
 
 static void adder_took(struct adder *a, uint32_t tok, uint64_t output_tok)
@@ -226,15 +224,24 @@ static enum added adder_add(struct adder *a, req_id r)
     return ADDED;
 }
 
-/* get_new_batch_prefill. Sets `full` when slots or memory end it. */
-static void prefill(struct sglang *b, struct engine *e, req_id chunked)
+/* Whether get_new_batch_prefill gets as far as looking at requests. */
+static bool prefill_tries(struct sglang *b, struct engine *e, req_id chunked)
 {
-    if (chunked == REQ_NONE &&
-        (b->full || eng_n_waiting(e) == 0 || (b->full = eng_n_running(e) >= max_running(b, e)))) {
-        return;
+    if (chunked != REQ_NONE) {
+        return true;
     }
-    struct adder a = adder_start(b, e);
-    if (chunked != REQ_NONE && !adder_go_on(&a, chunked)) {
+    if (b->full || eng_n_waiting(e) == 0) {
+        return false;
+    }
+    b->full = eng_n_running(e) >= max_running(b, e);
+    return !b->full;
+}
+
+/* The rest of it. Sets `full` when slots or memory end it. */
+static void prefill(struct sglang *b, struct adder *a, req_id chunked)
+{
+    struct engine *e = a->e;
+    if (chunked != REQ_NONE && !adder_go_on(a, chunked)) {
         return;
     }
     for (req_id r = eng_pick(e); r != REQ_NONE; r = eng_pick(e)) {
@@ -242,17 +249,11 @@ static void prefill(struct sglang *b, struct engine *e, req_id chunked)
             b->full = true;
             return;
         }
-        enum added how = adder_add(&a, r);
-        if (how == ADDED) {
-            how = adder_state(&a);
-            b->full |= how == NO_TOKEN;
-            if (how != ADDED) {
-                return;
-            }
-            continue;
-        }
+        enum added how = adder_add(a, r);
+        bool in = how == ADDED;
+        how = in ? adder_state(a) : how;
         b->full |= how == NO_TOKEN;
-        if (how == OTHER || !eng_pick_blocked(e, r)) {
+        if (in ? how != ADDED : how == OTHER || !eng_pick_blocked(e, r)) {
             return;
         }
     }
@@ -312,11 +313,16 @@ static void retract(struct sglang *b, struct engine *e)
     b->left = true;
 }
 
-/* update_running_batch. */
-static void decode(struct sglang *b, struct engine *e)
+static void leave_noted(struct sglang *b)
 {
     b->full = b->full && !b->left;
     b->left = false;
+}
+
+/* update_running_batch. */
+static void decode(struct sglang *b, struct engine *e)
+{
+    leave_noted(b);
     if (eng_decode_need(e) > eng_kv_free(e)) {
         retract(b, e);
         b->full = false;
@@ -326,12 +332,17 @@ static void decode(struct sglang *b, struct engine *e)
     eng_decode_all(e);
 }
 
-/* With mixed chunks the decodes are in the step before it is known whether a prefill comes; if none
- * does it is an ordinary decode step, which has nothing to add but the decay. */
-static bool decode_ahead(struct sglang *b, struct engine *e, req_id chunked)
+/* With mixed chunks the decodes are in the step before it is known whether a prefill comes, and count
+ * against its limits. If none comes it is an ordinary decode step. */
+static bool decode_ahead(const struct sglang *b, struct adder *a)
 {
-    bool tries = chunked != REQ_NONE || (!b->full && eng_n_waiting(e) > 0);
-    return b->mixed_chunk && tries && eng_n_decoding(e) > 0 && eng_decode_all(e);
+    uint32_t n = eng_n_decoding(a->e);
+    if (!b->mixed_chunk || n == 0 || !eng_decode_all(a->e)) {
+        return false;
+    }
+    a->input_tok -= n;
+    a->chunk_tok -= n;
+    return true;
 }
 
 static void look_around(struct sglang *b, const struct engine *e, req_id chunked)
@@ -345,23 +356,34 @@ static void look_around(struct sglang *b, const struct engine *e, req_id chunked
     }
 }
 
+/* No prefill came of it. */
+static void go_on(struct sglang *b, struct engine *e, req_id chunked, bool ahead)
+{
+    if (eng_n_decoding(e) == 0) {
+        if (chunked != REQ_NONE && eng_n_running(e) == 1) {
+            eng_preempt(e, chunked); /* alone, and its next chunk does not fit */
+        }
+    } else if (ahead) {
+        leave_noted(b);
+        b->n_decayed++;
+    } else {
+        decode(b, e);
+    }
+}
+
 static uint64_t sglang_plan(void *st, struct engine *e)
 {
     struct sglang *b = st;
     req_id chunked = eng_first_prefilling(e);
+    bool ahead = false;
     look_around(b, e, chunked);
-    bool ahead = decode_ahead(b, e, chunked);
-    prefill(b, e, chunked);
-    if (eng_plan_chunks(e) == 0 && eng_n_decoding(e) > 0) {
-        if (ahead) {
-            b->n_decayed++;
-            b->full = b->full && !b->left;
-            b->left = false;
-        } else {
-            decode(b, e);
-        }
-    } else if (eng_plan_chunks(e) == 0 && chunked != REQ_NONE && eng_n_running(e) == 1) {
-        eng_preempt(e, chunked); /* alone, and its next chunk does not fit */
+    if (prefill_tries(b, e, chunked)) {
+        struct adder a = adder_start(b, e);
+        ahead = decode_ahead(b, &a);
+        prefill(b, &a, chunked);
+    }
+    if (eng_plan_chunks(e) == 0) {
+        go_on(b, e, chunked, ahead);
     }
     b->n_expected = eng_n_running(e);
     b->had_waiting = eng_n_waiting(e) > 0;

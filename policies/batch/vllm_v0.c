@@ -212,13 +212,26 @@ static void swap_in(struct vllm_v0 *b, struct engine *e)
     }
 }
 
+/* Steps for which a free block is left over for sure: in as many steps as a block has tokens nobody
+ * takes more than one. After that the walk may push out somebody although the blocks suffice. */
+static uint64_t roomy_steps(const struct engine *e)
+{
+    uint64_t n = eng_n_decoding(e), free = eng_kv_free(e);
+    return n == 0 || free == 0 ? 1 : 1 + (free - 1) / n * eng_block_tok(e);
+}
+
+static uint64_t serve_running(struct engine *e, struct step *s)
+{
+    uint64_t again = step_horizon(e, step_running(s)), roomy = roomy_steps(e);
+    return again < roomy ? again : roomy;
+}
+
 static uint64_t decode(struct vllm_v0 *b, struct engine *e, struct step *s)
 {
-    (void)b;
     if (eng_n_swapped(e) > 0 && eng_decode_need(e) < eng_kv_free(e)) {
         swap_in(b, e);
     }
-    return step_horizon(e, step_running(s));
+    return serve_running(e, s);
 }
 
 static uint64_t plan_chunked(struct vllm_v0 *b, struct engine *e)
@@ -249,7 +262,7 @@ static uint64_t vllm_v0_plan(void *st, struct engine *e)
         return 1;
     }
     struct step s = {.e = e, .rules = &b->rules, .budget_tok = UINT32_MAX};
-    uint64_t again = runs ? decode(b, e, &s) : step_horizon(e, step_running(&s));
+    uint64_t again = runs ? decode(b, e, &s) : serve_running(e, &s);
     uint32_t left = burst - b->burst_pos; /* steps until it runs again, this one included */
     b->burst_pos = (b->burst_pos + 1) % burst;
     bool settled = runs || eng_n_waiting(e) + eng_n_swapped(e) == 0;

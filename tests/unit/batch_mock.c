@@ -14,6 +14,7 @@ struct block {
     uint32_t refs;
     bool hashed;
     uint64_t hash;
+    uint64_t published; /* when it got its hash: of equals the first one is found */
 };
 
 struct mreq {
@@ -27,10 +28,11 @@ struct mreq {
     bool running, waiting, swapped, done, refused;
     bool chunk_now, token_now; /* planned in the step under construction */
     uint32_t chunk_now_tok;
-    uint64_t first_step;
+    uint64_t first_step, first_ms, last_ms;
 };
 
 struct flight {
+    bool empty;
     uint32_t n;
     req_id r[MOCK_LIST]; /* who gets a token */
 };
@@ -50,12 +52,12 @@ struct engine {
     req_id victim;
     struct block *block;
     int *free_list;
-    uint64_t n_blk, n_free, host_free;
+    uint64_t n_blk, n_free, host_free, n_published;
     struct mock_step step;
     bool planning, decoded_all, decoding_one;
     struct flight flight[2];
     uint32_t n_flight;
-    uint64_t steps, decode_iter;
+    uint64_t steps, now_ms, decode_iter;
     struct sched_view view;
 };
 
@@ -103,12 +105,15 @@ static uint64_t chain_hash(const struct engine *m, const struct mreq *q, uint32_
 
 static int cached_block(const struct engine *m, uint64_t hash)
 {
+    int best = NO_BLOCK;
     for (uint64_t i = 0; i < m->n_blk; i++) {
-        if (m->block[i].hashed && m->block[i].hash == hash) {
-            return (int)i;
+        const struct block *b = &m->block[i];
+        if (b->hashed && b->hash == hash &&
+            (best == NO_BLOCK || b->published < m->block[best].published)) {
+            best = (int)i;
         }
     }
-    return NO_BLOCK;
+    return best;
 }
 
 static uint32_t context_of(const struct mreq *q)
@@ -188,6 +193,7 @@ static void blocks_publish(struct engine *m, struct mreq *q, uint32_t tok)
         if (!b->hashed) {
             b->hashed = true;
             b->hash = chain_hash(m, q, i + 1);
+            b->published = ++m->n_published;
         }
     }
 }
@@ -277,7 +283,7 @@ const struct req *eng_req(const struct engine *m, req_id r)
 
 sim_ns eng_now(const struct engine *m)
 {
-    return (sim_ns)m->steps * 1000000;
+    return (sim_ns)m->now_ms * 1000000;
 }
 
 uint32_t eng_max_output(const struct engine *m, req_id r)
@@ -623,12 +629,20 @@ bool eng_swap_in(struct engine *m, req_id r)
     return true;
 }
 
+/* Not one whose last token is on its way (vLLM would take such a one, too: its blocks come free one
+ * step early and nothing is lost). */
 req_id eng_victim(struct engine *m)
 {
     if (m->victim != REQ_NONE && m->q[m->victim].running) {
         return m->victim;
     }
-    return eng_last_running(m);
+    for (uint32_t i = m->n_running; i-- > 0;) {
+        const struct mreq *q = &m->q[m->running[i]];
+        if (q->planned_out < q->spec.output_tok || q->token_now) {
+            return m->running[i];
+        }
+    }
+    return REQ_NONE;
 }
 
 /* ---- set-up ---- */
@@ -708,7 +722,8 @@ static void fill_tokens(struct mreq *q, uint32_t serial)
     q->token = calloc(n + 1, sizeof *q->token);
     q->blk = calloc(MOCK_TOKENS, sizeof *q->blk);
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t owner = i < q->spec.prefix_tok ? q->spec.prefix_id : 1000 + serial;
+        bool shared = i < q->spec.prefix_tok && i < q->spec.prompt_tok;
+        uint32_t owner = shared ? q->spec.prefix_id : 1000 + serial;
         q->token[i] = owner * MOCK_TOKENS + i;
     }
 }
@@ -731,15 +746,27 @@ req_id mock_add_plain(struct engine *m, uint32_t prompt_tok, uint32_t output_tok
     return mock_add(m, (struct mock_spec){.prompt_tok = prompt_tok, .output_tok = output_tok});
 }
 
+req_id mock_add_at(struct engine *m, struct mock_spec spec, uint64_t ms)
+{
+    assert_true(ms <= m->now_ms || mock_is_empty(m));
+    m->now_ms = ms > m->now_ms ? ms : m->now_ms;
+    req_id r = mock_add(m, spec);
+    m->reqs[r].arrival_ns = (sim_ns)ms * 1000000;
+    return r;
+}
+
 /* ---- running ---- */
+/* In the order of the running list, as vLLM goes through the results of a step. */
 static void send_off(struct engine *m)
 {
     struct flight *f = &m->flight[m->n_flight++];
-    f->n = 0;
-    for (req_id r = 0; r < m->n_req; r++) {
-        if (m->q[r].token_now) {
-            f->r[f->n++] = r;
+    *f = (struct flight){.empty = eng_plan_empty(m)};
+    for (uint32_t i = 0; i < m->n_running; i++) {
+        if (m->q[m->running[i]].token_now) {
+            f->r[f->n++] = m->running[i];
         }
+    }
+    for (req_id r = 0; r < m->n_req; r++) {
         m->q[r].token_now = m->q[r].chunk_now = false;
         m->q[r].chunk_now_tok = 0;
     }
@@ -761,12 +788,15 @@ static void retire(struct engine *m)
     struct flight f = m->flight[0];
     m->flight[0] = m->flight[1];
     m->n_flight--;
+    m->now_ms += !f.empty;
     for (uint32_t i = 0; i < f.n; i++) {
         struct mreq *q = &m->q[f.r[i]];
         if (q->out++ == 0) {
             q->first_step = m->steps;
+            q->first_ms = m->now_ms;
         }
         if (q->out == q->spec.output_tok) {
+            q->last_ms = m->now_ms;
             finish(m, f.r[i]);
         }
     }
@@ -876,4 +906,24 @@ void mock_set_victim(struct engine *m, req_id v)
 void mock_set_try_others(struct engine *m, bool on)
 {
     m->try_others = on;
+}
+
+uint64_t mock_now_ms(const struct engine *m)
+{
+    return m->now_ms;
+}
+
+uint64_t mock_first_ms(const struct engine *m, req_id r)
+{
+    return m->q[r].first_ms;
+}
+
+uint64_t mock_last_ms(const struct engine *m, req_id r)
+{
+    return m->q[r].last_ms;
+}
+
+bool mock_is_empty(const struct engine *m)
+{
+    return m->n_waiting + m->n_running + m->n_swapped == 0;
 }

@@ -2,7 +2,7 @@
  *
  * A slow, plain engine for testing batchers: every block is an item in an array, every question is a
  * loop over all requests. It shares nothing with sim/engine and can stand in its place (it defines the
- * eng_* functions), so it is also the oracle for the real one. Time is counted in steps: one per ms. */
+ * eng_* functions), so it is also the oracle for the real one. A step that is not empty takes one ms. */
 #ifndef STEELYARD_BATCH_MOCK_H
 #define STEELYARD_BATCH_MOCK_H
 
@@ -51,6 +51,14 @@ struct engine *mock_try_new(const struct batcher_ops *ops, const char *options,
 /* A request arrives now. */
 req_id mock_add(struct engine *m, struct mock_spec spec);
 req_id mock_add_plain(struct engine *m, uint32_t prompt_tok, uint32_t output_tok);
+
+/* At `ms`: nothing may be live if that is later than now. */
+req_id mock_add_at(struct engine *m, struct mock_spec spec, uint64_t ms);
+uint64_t mock_now_ms(const struct engine *m);
+/* Clock at which r's first and last token came out. */
+uint64_t mock_first_ms(const struct engine *m, req_id r);
+uint64_t mock_last_ms(const struct engine *m, req_id r);
+bool mock_is_empty(const struct engine *m); /* nobody waits or runs */
 
 /* Plan one step, then apply the oldest step in flight when the depth is reached. */
 const struct mock_step *mock_step(struct engine *m);
