@@ -51,6 +51,27 @@ void gaps_forget(struct engine *e, req_id r)
     }
 }
 
+/* Asynchronous steps: `r` is pushed out while the step under way computes a token for it. */
+int gaps_owe(struct engine *e, req_id r)
+{
+    const struct step *s = e->cur;
+    const struct live *l = live_of(e, r);
+
+    if (e->building == s || !s->live || !s->decode || l->join_index >= s->index) {
+        return 0;
+    }
+    for (uint32_t i = 0; i < s->n_stalled; i++) {
+        if (s->stalled[i] == r) {
+            return 0;
+        }
+    }
+    if (!grow_array((void **)&e->owed, &e->cap_owed, e->n_owed + 1, sizeof(*e->owed))) {
+        return engine_fail(e, SIM_E_NOMEM, "out of memory");
+    }
+    e->owed[e->n_owed++] = (struct owed_token){.r = r, .serial = e->reqs[r].serial};
+    return 0;
+}
+
 static int gaps_fresh(struct engine *e)
 {
     if (e->n_fresh > 0 && e->fresh[e->n_fresh - 1].at_ns == e->now) {
@@ -76,8 +97,8 @@ static int gaps_stall(struct engine *e, const struct step *s)
     for (uint32_t i = 0; i < s->n_stalled; i++) {
         struct live *l = live_of(e, s->stalled[i]);
 
-        if (l->state != LIVE_DECODE || !l->first_done) {
-            continue;
+        if ((l->state != LIVE_DECODE && l->state != LIVE_ENDING) || !l->first_done) {
+            continue; /* pushed out meanwhile */
         }
         l->served = true; /* borrowed here as "left out of this very step" */
         if (l->lagging) {
@@ -113,6 +134,20 @@ static void gaps_lagging(struct engine *e)
     e->n_lagging = kept;
 }
 
+static void gaps_owed(struct engine *e)
+{
+    for (uint32_t i = 0; i < e->n_owed; i++) {
+        struct live *l = live_of(e, e->owed[i].r);
+
+        if (e->reqs[e->owed[i].r].serial == e->owed[i].serial &&
+            e->reqs[e->owed[i].r].state != REQ_FREE) {
+            gap(e, e->now - l->last_token_ns, 1);
+            l->last_token_ns = e->now;
+        }
+    }
+    e->n_owed = 0;
+}
+
 /* Every served request has a new token at e->now. */
 static int gaps_decode(struct engine *e, const struct step *s)
 {
@@ -133,6 +168,9 @@ static int gaps_decode(struct engine *e, const struct step *s)
     e->n_fresh = 0;
     if (e->n_lagging > 0) {
         gaps_lagging(e);
+    }
+    if (e->n_owed > 0) {
+        gaps_owed(e);
     }
     e->main_last_ns = e->now;
     return 0;

@@ -90,6 +90,12 @@ struct token_group {
     uint32_t n;
 };
 
+/* A token of the step under way, for a request that was pushed out meanwhile. */
+struct owed_token {
+    req_id r;
+    uint64_t serial;
+};
+
 /* What an observer hears. Any slot may be NULL. */
 struct engine_observer {
     void (*arrived)(void *o, const struct req *r, const struct live *l);
@@ -198,6 +204,8 @@ struct engine {
     uint32_t n_fresh, cap_fresh;
     req_id *lagging;
     uint32_t n_lagging, cap_lagging;
+    struct owed_token *owed;
+    uint32_t n_owed, cap_owed;
 
     sim_ns next_sample_ns;
     sim_ns last_arrival_ns;
@@ -245,6 +253,7 @@ int step_complete(struct engine *e, struct step *s);
 void steps_complete(struct engine *e, struct step *s, uint64_t j, sim_ns end_ns);
 sim_ns request_last_token(const struct engine *e, req_id r);
 void gaps_forget(struct engine *e, req_id r);
+int gaps_owe(struct engine *e, req_id r);
 int request_leave(struct engine *e, req_id r, bool rejected, const char *why);
 int engine_verify(const struct engine *e, struct err *err);
 

@@ -377,6 +377,7 @@ static uint64_t running_leave(struct engine *e, req_id r)
     if (l->first_done) {
         l->last_token_ns = request_last_token(e, r);
         gaps_forget(e, r);
+        gaps_owe(e, r);
     }
     l->first_done = false;
     running_remove(e, r);

@@ -49,6 +49,7 @@ void engine_release(struct engine *e)
     free(e->heap);
     free(e->fresh);
     free(e->lagging);
+    free(e->owed);
     step_release(&e->buf[0]);
     step_release(&e->buf[1]);
     kv_release(e->kv);
