@@ -21,8 +21,8 @@
 #define POLICY_ABI 1
 
 enum policy_caps {
-    /* An arrival never changes what next() answers while it has an answer (FCFS): the engine may let
-     * arrivals pass without waking up. */
+    /* An arrival never changes what next() answers while it has an answer, and arrive() does not look at
+     * the clock (FCFS): behind a blocked head the engine may hand over arrivals later. */
     POLICY_ARRIVAL_KEEPS_HEAD = 1u << 0
 };
 

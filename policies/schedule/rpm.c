@@ -84,7 +84,6 @@ const struct policy_ops policy_rpm = {
     .summary = "rejects a client's requests above a limit per minute, then first come, first served",
     .source = "Sheng et al., OSDI'24, section 2 and 'lshare_fair' in the VTC artifact",
     .abi = POLICY_ABI,
-    .caps = POLICY_ARRIVAL_KEEPS_HEAD,
     .state_size = sizeof(struct rpm),
     .options = rpm_options,
     .init = rpm_init,

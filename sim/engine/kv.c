@@ -15,6 +15,8 @@ struct kv *kv_new(const struct kv_config *c, struct arena *a, struct err *e)
         return NULL;
     }
     kv->block_tok = c->block_tok;
+    kv->block_log2 = c->block_tok & (c->block_tok - 1) ? UINT32_MAX
+                                                       : (uint32_t)__builtin_ctz(c->block_tok);
     kv->cache = c->prefix_cache;
     kv->total = kv->free = kv->low_water = c->blocks;
     kv->class_count = arena_calloc(a, c->block_tok, sizeof(*kv->class_count));
@@ -43,36 +45,6 @@ void kv_seq_release(struct kv_seq *s)
     free(s->blk);
     free(s->stamp);
     memset(s, 0, sizeof(*s));
-}
-
-uint64_t kv_free(const struct kv *kv)
-{
-    return kv->free;
-}
-
-uint64_t kv_total(const struct kv *kv)
-{
-    return kv->total;
-}
-
-uint64_t kv_peak_used(const struct kv *kv)
-{
-    return kv->total - kv->low_water;
-}
-
-uint32_t kv_block_tok(const struct kv *kv)
-{
-    return kv->block_tok;
-}
-
-uint64_t kv_version(const struct kv *kv)
-{
-    return kv->version;
-}
-
-uint64_t kv_blocks_for(const struct kv *kv, uint64_t tok)
-{
-    return (tok + kv->block_tok - 1) / kv->block_tok;
 }
 
 static void note_free(struct kv *kv)
@@ -172,29 +144,24 @@ void kv_forget(struct kv *kv, struct kv_seq *s)
     s->full_blk = 0;
 }
 
-static uint32_t class_of(const struct kv *kv, uint64_t base)
-{
-    return (uint32_t)(base % kv->block_tok);
-}
-
 void kv_join(struct kv *kv, struct kv_seq *s, uint64_t base)
 {
     if (s->fixed) {
         return;
     }
-    kv->class_count[class_of(kv, base)]++;
+    kv->class_count[kv_class(kv, base)]++;
     kv->n_decoding++;
     if (kv->blocks) {
-        blocks_class_add(kv, s, class_of(kv, base));
+        blocks_class_add(kv, s, kv_class(kv, base));
     }
 }
 
 static void class_leave(struct kv *kv, struct kv_seq *s, uint64_t base)
 {
-    kv->class_count[class_of(kv, base)]--;
+    kv->class_count[kv_class(kv, base)]--;
     kv->n_decoding--;
     if (kv->blocks) {
-        blocks_class_remove(kv, s, class_of(kv, base));
+        blocks_class_remove(kv, s, kv_class(kv, base));
     }
 }
 
@@ -207,11 +174,6 @@ void kv_leave(struct kv *kv, struct kv_seq *s, uint64_t base, uint64_t p)
     if (!kv->blocks) {
         s->n_blk = (uint32_t)kv_blocks_for(kv, p - base);
     }
-}
-
-uint64_t kv_step_need(const struct kv *kv, uint64_t p)
-{
-    return kv->class_count[class_of(kv, p - 1)];
 }
 
 /* Blocks that the partial cycle p .. p+k-1 takes, k < block_tok. */
@@ -269,7 +231,7 @@ uint64_t kv_steps_possible(const struct kv *kv, uint64_t p, uint64_t limit, uint
 
 bool kv_step_one(struct kv *kv, struct kv_seq *s, uint64_t base, uint64_t p)
 {
-    if (s->fixed || class_of(kv, p - 1) != class_of(kv, base)) {
+    if (s->fixed || kv_class(kv, p - 1) != kv_class(kv, base)) {
         return true;
     }
     if (kv->free == 0) {

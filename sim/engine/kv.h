@@ -41,19 +41,74 @@ struct kv_seq {
     struct kv_seq *class_prev, *class_next;
 };
 
-struct kv;
+/* Visible for the inline functions below only. */
+/* The free queue as runs of blocks of one origin. A run that a preempted sequence gave back can be
+ * revived from its shallow end; allocation eats it from the deep end, which is its front. */
+struct kv_run {
+    uint64_t count;
+    bool own; /* given back by a sequence that may come again: keep apart */
+};
+
+struct kv_runs {
+    struct kv_run *ring;
+    uint64_t cap;        /* power of two */
+    uint64_t head, tail; /* absolute numbers; run i lies at ring[i & (cap-1)] */
+};
+
+struct kv_blocks;
+
+struct kv {
+    uint32_t block_tok;
+    uint32_t block_log2; /* UINT32_MAX when block_tok is no power of two */
+    bool cache;
+    uint64_t total, free, low_water; /* low_water: fewest free so far */
+    uint64_t *class_count;           /* decoding sequences with base mod block_tok == i */
+    uint64_t n_decoding;
+    uint64_t version;
+    struct kv_runs runs;
+    struct kv_blocks *blocks; /* NULL = runs */
+};
 
 struct kv *kv_new(const struct kv_config *c, struct arena *a, struct err *e);
 void kv_release(struct kv *kv); /* what is not in the arena */
 void kv_seq_release(struct kv_seq *s);
 
-uint64_t kv_free(const struct kv *kv);
-uint64_t kv_total(const struct kv *kv);
-uint64_t kv_peak_used(const struct kv *kv);
-uint32_t kv_block_tok(const struct kv *kv);
-uint64_t kv_blocks_for(const struct kv *kv, uint64_t tok);
+static inline uint64_t kv_free(const struct kv *kv)
+{
+    return kv->free;
+}
+
+static inline uint64_t kv_total(const struct kv *kv)
+{
+    return kv->total;
+}
+
+static inline uint64_t kv_peak_used(const struct kv *kv)
+{
+    return kv->total - kv->low_water;
+}
+
+static inline uint32_t kv_block_tok(const struct kv *kv)
+{
+    return kv->block_tok;
+}
+
 /* Grows with every change of what a lookup could find. */
-uint64_t kv_version(const struct kv *kv);
+static inline uint64_t kv_version(const struct kv *kv)
+{
+    return kv->version;
+}
+
+static inline uint64_t kv_blocks_for(const struct kv *kv, uint64_t tok)
+{
+    tok += kv->block_tok - 1;
+    return kv->block_log2 != UINT32_MAX ? tok >> kv->block_log2 : tok / kv->block_tok;
+}
+
+static inline uint32_t kv_class(const struct kv *kv, uint64_t base)
+{
+    return (uint32_t)(kv->block_log2 != UINT32_MAX ? base & (kv->block_tok - 1) : base % kv->block_tok);
+}
 
 /* Prefix ids of a new request's prompt -> chained hashes of its full blocks. */
 int kv_seq_set_prefix(struct kv *kv, struct kv_seq *s, const uint64_t *id, uint32_t n_id,
@@ -80,7 +135,10 @@ void kv_join(struct kv *kv, struct kv_seq *s, uint64_t base);
 /* Leave at index p: holds p - base tokens from now on, as a sequence of its own. */
 void kv_leave(struct kv *kv, struct kv_seq *s, uint64_t base, uint64_t p);
 /* Blocks needed for everybody to go from index p-1 to p. */
-uint64_t kv_step_need(const struct kv *kv, uint64_t p);
+static inline uint64_t kv_step_need(const struct kv *kv, uint64_t p)
+{
+    return kv->class_count[kv_class(kv, p - 1)];
+}
 /* Everybody goes from index p-1 to p+k-1, step by step; needs have been checked. */
 int kv_step(struct kv *kv, uint64_t p, uint64_t k);
 /* How many of the steps p, p+1, ... the free blocks allow when `spare` have to stay free, at most

@@ -357,7 +357,7 @@ void blocks_class_remove(struct kv *kv, struct kv_seq *s, uint32_t class_no)
 
 int blocks_step(struct kv *kv, uint64_t p)
 {
-    uint32_t class_no = (uint32_t)((p - 1) % kv->block_tok);
+    uint32_t class_no = kv_class(kv, p - 1);
 
     for (struct kv_seq *s = kv->blocks->class_head[class_no]; s; s = s->class_next) {
         if (blocks_append(kv, s, 1) < 0) {

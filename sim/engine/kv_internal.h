@@ -6,19 +6,6 @@
 
 #include "sim/engine/kv.h"
 
-/* The free queue as runs of blocks of one origin. A run that a preempted sequence gave back can be
- * revived from its shallow end; allocation eats it from the deep end, which is its front. */
-struct kv_run {
-    uint64_t count;
-    bool own; /* given back by a sequence that may come again: keep apart */
-};
-
-struct kv_runs {
-    struct kv_run *ring;
-    uint64_t cap;        /* power of two */
-    uint64_t head, tail; /* absolute numbers; run i lies at ring[i & (cap-1)] */
-};
-
 struct kv_block {
     uint64_t key; /* 0 = no content that others could find */
     uint32_t refs;
@@ -35,20 +22,22 @@ struct kv_blocks {
     struct kv_seq **class_head, **class_tail; /* decoding sequences by class, in order of admission */
 };
 
-struct kv {
-    uint32_t block_tok;
-    bool cache;
-    uint64_t total, free, low_water; /* low_water: fewest free so far */
-    uint64_t *class_count;           /* decoding sequences with base mod block_tok == i */
-    uint64_t n_decoding;
-    uint64_t version;
-    struct kv_runs runs;
-    struct kv_blocks *blocks; /* NULL = runs */
-};
-
 int runs_init(struct kv_runs *r, uint64_t blocks);
 void runs_release(struct kv_runs *r);
-void runs_take(struct kv_runs *r, uint64_t n);
+void runs_take_slow(struct kv_runs *r, uint64_t n);
+
+/* Take n blocks from the front; nearly always the front run has more than that. */
+static inline void runs_take(struct kv_runs *r, uint64_t n)
+{
+    struct kv_run *front = &r->ring[r->head & (r->cap - 1)];
+
+    if (r->head != r->tail && front->count > n) {
+        front->count -= n;
+    } else {
+        runs_take_slow(r, n);
+    }
+}
+
 /* Returns the number of the run + 1, or 0 when the blocks cannot be told apart later. */
 uint64_t runs_give(struct kv_runs *r, uint64_t n, bool own);
 uint64_t runs_left(const struct kv_runs *r, uint64_t handle);

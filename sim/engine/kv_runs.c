@@ -46,7 +46,7 @@ static bool runs_grow(struct kv_runs *r)
     return true;
 }
 
-void runs_take(struct kv_runs *r, uint64_t n)
+void runs_take_slow(struct kv_runs *r, uint64_t n)
 {
     while (n > 0 && r->head != r->tail) {
         struct kv_run *front = run_at(r, r->head);

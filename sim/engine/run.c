@@ -285,8 +285,14 @@ static uint64_t at_most(uint64_t a, uint64_t b)
 static uint64_t skippable(struct engine *e)
 {
     const struct step *last = e->cfg.traits.async_depth2 ? e->next : e->cur;
-    sim_ns until = e->next_visible_ns < e->next_sample_ns ? e->next_visible_ns : e->next_sample_ns;
+    sim_ns until = e->next_sample_ns;
     uint64_t limit;
+
+    /* Behind a head that is blocked anyway, arrivals can queue up unseen. */
+    if (!(e->n_waiting > 0 && e->cfg.policy->caps & POLICY_ARRIVAL_KEEPS_HEAD) &&
+        e->next_visible_ns < until) {
+        until = e->next_visible_ns;
+    }
 
     if (!plain_decode(last) || last->n_ending > 0 || last->again <= 1 || e->n_lagging > 0) {
         return 0;
@@ -464,10 +470,10 @@ static int boundary(struct engine *e)
     sim_ns before = e->now;
 
     e->view.now_ns = e->now;
-    samples_until(e, e->now);
     if (drain_arrivals(e) < 0) {
         return e->err->code;
     }
+    samples_until(e, e->now);
     if (e->next->live) {
         struct step *s = e->cur;
 
