@@ -658,7 +658,7 @@ static void test_log(void **state)
     h_open(&h, "log(rpm{limit=1})");
     assert_string_equal(h.p.ops->name, "log(rpm)");
     assert_null(h.p.ops->blocked);
-    assert_int_equal(h.p.ops->caps, POLICY_ARRIVAL_KEEPS_HEAD);
+    assert_int_equal(h.p.ops->caps, policy_find("rpm")->caps);
     h_arrive(&h, (struct h_req){.client = 3, .prompt = 5, .output = 1});
     h_arrive(&h, (struct h_req){.client = 3, .prompt = 5, .output = 1});
     req_id r = h_admit(&h);
