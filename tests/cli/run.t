@@ -51,3 +51,13 @@ $ steelyard run c.json --format csv --set service.window=1h | grep -E '^(max_ser
 1> jain_index,1,1
 # Each metric of a run is in the glossary, with the unit that it is printed with.
 $ tail -n +2 m.csv | awk -F, '{print $1, $3}' | sort > printed; steelyard list metrics | sed -E 's/^([^ ]+) +\[([^]]*)\].*/\1 \2/' | sort | diff printed -
+# Standard input and gzip are traces like any other.
+$ steelyard run c.json --trace - --format csv < t.csv | cmp - m.csv
+$ gzip -c t.csv > t.csv.gz; steelyard run c.json --trace t.csv.gz --format csv | cmp - m.csv
+# Ctrl-C ends a run in order.
+$ timeout --preserve-status -s INT 0.5 steelyard run c.json --set trace.repeat=1000000 2> err; echo $?; sed 's/[0-9.]* s of/T s of/' err
+1> 130
+1> steelyard: interrupted at T s of simulated time
+# A log of decisions, and a check around a policy, do not change the results.
+$ steelyard run c.json --policy 'check(fcfs)' --format csv | cmp - m.csv
+$ steelyard run c.json --policy 'log(fcfs)' --log l.jsonl --format csv | cmp - m.csv; [ $(wc -l < l.jsonl) -ge 3 ] || wc -l l.jsonl
