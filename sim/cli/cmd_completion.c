@@ -75,6 +75,7 @@ static void print_bash(struct arena *ar)
     }
     printf("\" ;;\n    completion) words=\"bash zsh fish\" ;;\n"
            "    config) words=\"init expand validate diff\" ;;\n"
+           "    trace) words=\"info head convert cut synth\" ;;\n"
            "    explain) words=\"$(steelyard list options | cut -d' ' -f1)"
            " $(steelyard list metrics | cut -d' ' -f1) $(steelyard list policies | cut -d' ' -f1)\" ;;\n"
            "    help) words=\"");

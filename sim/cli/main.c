@@ -136,8 +136,8 @@ static int close_stdout(int status)
     errno = 0;
     bool failed = fflush(stdout) != 0;
     int why = errno;
-    if (!failed && !ferror(stdout)) {
-        return status;
+    if ((!failed && !ferror(stdout)) || status == err_exit_status(SIM_E_IO)) {
+        return status; /* nothing is wrong, or it has been said already */
     }
     fprintf(stderr, "steelyard: standard output: %s\n", why ? strerror(why) : "write error");
     return err_exit_status(SIM_E_IO);

@@ -1,0 +1,135 @@
+$ printf 'TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.00,374,44\n2023-11-16 18:15:50.25,396,109\n2023-11-16 18:15:51.50,879,55\n' > t.csv
+$ steelyard trace info t.csv
+1> trace            t.csv (azure)
+1> requests         3
+1> time             0.000 to 5.500 s
+1> rate             0.3636 requests/s, gaps vary by 0.545 (CV)
+1> prompt tokens    mean 549.7, median 396, p90 782, p95 831, p99 869, max 879
+1> output tokens    mean 69.3, median 55, p90 98, p95 104, p99 108, max 109
+1> total tokens     1649 in, 208 out
+1> clients          1
+$ steelyard trace info t.csv --json
+1> {
+1>   "schema": "steelyard.trace/1",
+1>   "trace": "t.csv",
+1>   "format": "azure",
+1>   "requests": 3,
+1>   "first_s": 0,
+1>   "last_s": 5.5,
+1>   "rate_per_s": 0.36363636363636365,
+1>   "gap_cv": 0.5454545454545454,
+1>   "prompt_tokens": {
+1>     "total": 1649,
+1>     "mean": 549.6666666666666,
+1>     "std": 233.04696713085303,
+1>     "min": 374,
+1>     "p50": 396,
+1>     "p90": 782.4000000000001,
+1>     "p95": 830.6999999999999,
+1>     "p99": 869.3399999999999,
+1>     "max": 879
+1>   },
+1>   "output_tokens": {
+1>     "total": 208,
+1>     "mean": 69.33333333333333,
+1>     "std": 28.40578970718626,
+1>     "min": 44,
+1>     "p50": 55,
+1>     "p90": 98.2,
+1>     "p95": 103.6,
+1>     "p99": 107.92,
+1>     "max": 109
+1>   },
+1>   "sessions": 0,
+1>   "requests_in_sessions": 0,
+1>   "requests_with_ids": 0,
+1>   "distinct_ids": 0,
+1>   "reuse_share": null,
+1>   "measured_requests": 0,
+1>   "clients": [
+1>     {
+1>       "client": "0",
+1>       "requests": 3,
+1>       "prompt_tokens": 1649,
+1>       "output_tokens": 208
+1>     }
+1>   ]
+1> }
+$ steelyard trace head t.csv -n 2
+1> time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s
+1> 0,0,374,44,,,,,,,,,,,,
+1> 4.25,0,396,109,,,,,,,,,,,,
+# Forms of the same trace hold the same; so do their runs.
+$ steelyard trace convert t.csv -o t.native.csv && steelyard trace convert t.native.csv -o t.csv.gz && steelyard trace convert t.csv.gz -o t.packed && steelyard trace convert t.packed | cmp - t.native.csv
+$ steelyard trace info t.packed --json | grep -v '"trace"\|"format"' > a; steelyard trace info t.csv.gz --json | grep -v '"trace"\|"format"' | cmp - a
+$ for f in t.csv t.native.csv t.csv.gz t.packed; do steelyard run --trace $f --model llama-3.1-8b --gpu a100-80g --format csv > $f.out; cmp $f.out t.csv.out; done
+# Parts.
+$ steelyard trace cut t.csv --from 4s --to 5.5s
+1> time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s
+1> 0.25,0,396,109,,,,,,,,,,,,
+$ steelyard trace cut t.csv --from 4s --keep-times --limit 1
+1> time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s
+1> 4.25,0,396,109,,,,,,,,,,,,
+$ steelyard trace cut t.csv --to 4.25
+1> time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s
+1> 0,0,374,44,,,,,,,,,,,,
+$ steelyard trace cut t.csv --client nobody
+1> time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s
+2> steelyard: no request of the trace is in this part
+? 3
+# Generated traces: the same seed is the same trace, another one is not.
+$ steelyard trace synth 'azure-conv{requests=100}' -o a.csv; steelyard trace synth 'synth:azure-conv{requests=100}' | cmp - a.csv; steelyard trace synth 'azure-conv{requests=100}' --seed 1 | cmp -s - a.csv || echo differ
+1> differ
+$ steelyard trace info a.csv | grep requests
+1> requests         100
+1> rate             5.309 requests/s, gaps vary by 0.979 (CV)
+# Wrong input.
+$ steelyard trace
+2> steelyard: trace what? info, head, convert, cut or synth
+? 2
+$ steelyard trace inof t.csv
+2> steelyard: trace command 'inof' is not known; did you mean 'info'? (steelyard help trace)
+? 2
+$ steelyard trace info
+2> steelyard: trace info needs a trace (steelyard help trace)
+? 2
+$ steelyard trace info none.csv
+2> steelyard: none.csv: No such file or directory
+? 5
+$ steelyard trace info t.csv b.csv
+2> steelyard: 'b.csv' is one word too many (steelyard help trace)
+? 2
+$ steelyard trace info t.csv --jsno
+2> steelyard: option '--jsno' is not known; did you mean '--json'? (steelyard help trace)
+? 2
+$ steelyard trace head t.csv -n x
+2> steelyard: key '-n': 'x' is not a number
+? 2
+$ steelyard trace head t.csv -n 0
+2> steelyard: -n 0 shows nothing
+? 2
+$ steelyard trace cut t.csv --from 5 --to 4
+2> steelyard: cut: --from has to lie before --to
+? 2
+$ steelyard trace cut t.csv --from soon
+2> steelyard: key '--from': 'soon' is not a number
+? 2
+$ steelyard trace synth nonsense
+2> steelyard: synth:nonsense: no such generator (poisson, gamma, uniform, modulated or a preset such as azure-conv)
+? 2
+$ steelyard trace convert t.csv -o none/x.csv
+2> steelyard: none/x.csv: No such file or directory
+? 5
+$ steelyard trace convert t.csv -o t.csv; wc -l < t.csv
+1> 4
+2> steelyard: t.csv: a trace cannot be written over itself
+$ ln -s /dev/full full.csv; steelyard trace convert a.csv -o full.csv
+2> steelyard: full.csv: No space left on device
+? 5
+$ steelyard trace convert a.csv > /dev/full
+2> steelyard: -: No space left on device
+? 5
+$ sed 's/,109$/,/' t.csv > bad.csv; steelyard trace convert bad.csv -o half.csv; ls half.csv
+2> steelyard: bad.csv:3: column 'GeneratedTokens': '' is missing
+2> ls: cannot access 'half.csv': No such file or directory
+? 2
