@@ -69,6 +69,8 @@ struct plot {
     const char *stem; /* of the one figure that was asked for, or NULL */
     size_t n_groups, cap_groups;
     struct group *groups;
+    size_t n_shown; /* of the groups, in the figure at hand */
+    const struct group **shown;
     bool any_oracle;
 };
 
@@ -369,13 +371,38 @@ static int figure_drop(struct figure *f, const char *why, struct err *e)
     return p->o.kind == N_KINDS ? 0 : err_set(e, SIM_E_DATA, "%s: %s", p->o.db, why);
 }
 
-static size_t shown_groups(const struct plot *p, const char *figure, size_t most)
+/* The load nearest to the trace's own. */
+static double usual_load(const struct plot *p)
 {
-    if (p->n_groups > most) {
-        fprintf(stderr, "steelyard: plot: %s shows the first %zu of %zu configurations; choose with --only "
-                        "KEY=VALUE\n", figure, most, p->n_groups);
+    double best = p->groups[0].load;
+    for (size_t i = 1; i < p->n_groups; i++) {
+        if (fabs(p->groups[i].load - 1) < fabs(best - 1)) {
+            best = p->groups[i].load;
+        }
     }
-    return p->n_groups < most ? p->n_groups : most;
+    return best;
+}
+
+/* What a figure with one line or panel per configuration shows: all; where that is too much, one load. */
+static int choose_shown(struct plot *p, const char *figure, size_t most, struct err *e)
+{
+    double load = usual_load(p);
+    p->n_shown = 0;
+    p->shown = arena_calloc(&p->ar, p->n_groups, sizeof *p->shown);
+    if (!p->shown) {
+        return no_memory(e);
+    }
+    for (size_t i = 0; i < p->n_groups; i++) {
+        bool fits = p->n_groups <= most || p->groups[i].load == load;
+        if (fits && p->n_shown < most) {
+            p->shown[p->n_shown++] = &p->groups[i];
+        }
+    }
+    if (p->n_shown < p->n_groups) {
+        fprintf(stderr, "steelyard: plot: %s shows %zu of %zu configurations, at load.scale %g; choose with "
+                        "--only KEY=VALUE\n", figure, p->n_shown, p->n_groups, load);
+    }
+    return 0;
 }
 
 static void write_star(FILE *gp, const struct figure *f)
@@ -472,10 +499,10 @@ static int draw_cdf(struct plot *p, const char *hist, struct err *e)
     struct figure f;
     char name[20];
     snprintf(name, sizeof name, "cdf-%s", hist);
-    int rc = figure_begin(&f, p, name, e);
-    size_t n = shown_groups(p, name, MAX_LINES);
-    for (size_t i = 0; rc == 0 && i < n; i++) {
-        rc = cdf_line(&f, &p->groups[i], hist, e);
+    int rc = choose_shown(p, name, MAX_LINES, e);
+    rc = rc < 0 ? rc : figure_begin(&f, p, name, e);
+    for (size_t i = 0; rc == 0 && i < p->n_shown; i++) {
+        rc = cdf_line(&f, p->shown[i], hist, e);
     }
     if (rc == 0 && f.n == 0) {
         return figure_drop(&f, "no histogram for this figure is in it", e);
@@ -582,7 +609,7 @@ static int service_line(struct figure *f, const struct group *g, const char *ser
 static void service_body(FILE *gp, const struct figure *f)
 {
     struct plot *p = f->p;
-    size_t panels = p->n_groups < MAX_PANELS ? p->n_groups : MAX_PANELS;
+    size_t panels = p->n_shown;
     size_t clients = f->n / panels;
     int cols = panels > 1 ? 2 : 1;
     int rows = (int)(panels + 1) / cols;
@@ -591,7 +618,7 @@ static void service_body(FILE *gp, const struct figure *f)
             rows, cols, f->y_max * 1.08);
     for (size_t i = 0; i < panels; i++) {
         fputs("set title ", gp);
-        quoted(gp, legend(p, &p->groups[i], false));
+        quoted(gp, legend(p, p->shown[i], false));
         fputs(" offset 0,-0.5\nplot ", gp);
         for (size_t k = 0; k < clients; k++) {
             fprintf(gp, "%s'%s.dat' index %zu with lines lt %zu lw 2 title ", k ? ", \\\n     " : "",
@@ -607,7 +634,6 @@ static int draw_service(struct plot *p, struct err *e)
 {
     struct figure f;
     struct clients c;
-    size_t panels = shown_groups(p, "service", MAX_PANELS);
     int rc = figure_begin(&f, p, "service", e);
     if (rc < 0) {
         return rc;
@@ -616,13 +642,14 @@ static int draw_service(struct plot *p, struct err *e)
     if (rc == 0 && c.n == 0) {
         return figure_drop(&f, "no time series is in it: run with --set series.step=10s", e);
     }
-    for (size_t i = 0; rc == 0 && i < panels; i++) {
+    rc = rc < 0 ? rc : choose_shown(p, "service", MAX_PANELS, e);
+    for (size_t i = 0; rc == 0 && i < p->n_shown; i++) {
         for (size_t k = 0; rc == 0 && k < c.n; k++) {
-            rc = service_line(&f, &p->groups[i], c.name[k], e);
+            rc = service_line(&f, p->shown[i], c.name[k], e);
         }
     }
-    int rows = panels > 1 ? (int)(panels + 1) / 2 : 1;
-    return rc < 0 ? rc : figure_end(&f, service_body, panels > 1 ? 1400 : 1000, 120 + 400 * rows, e);
+    int rows = p->n_shown > 1 ? (int)(p->n_shown + 1) / 2 : 1;
+    return rc < 0 ? rc : figure_end(&f, service_body, p->n_shown > 1 ? 1400 : 1000, 120 + 400 * rows, e);
 }
 
 /* ---- a metric over load or against throughput ---- */
@@ -757,7 +784,7 @@ static size_t line_names(struct plot *p, const struct group *sorted, const char 
         if (own && k == n && n < MAX_LINES) {
             ret[n++] = own;
         } else if (own && k == n) {
-            shown_groups(p, "the figure", MAX_LINES);
+            fprintf(stderr, "steelyard: plot: more than %d lines; choose with --only KEY=VALUE\n", MAX_LINES);
             break;
         }
     }

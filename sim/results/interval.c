@@ -3,6 +3,7 @@
 
 #include <gsl/gsl_cdf.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 /* Welford's running mean: exact for equal values, so their half width is 0 and not rounding noise. */
@@ -67,15 +68,34 @@ static int decimals(double x, int digits)
     return d < 0 ? 0 : d > 6 ? 6 : d;
 }
 
+/* Beyond what six decimals or a column of sensible width can show. */
+static bool is_extreme(double x)
+{
+    return x != 0 && (fabs(x) < 1e-5 || fabs(x) >= 1e15);
+}
+
+static void value_text(double mean, char *buf, size_t size)
+{
+    bool whole = mean == floor(mean);
+    if (is_extreme(mean)) {
+        snprintf(buf, size, "%.4g", mean);
+    } else {
+        snprintf(buf, size, "%.*f", whole ? 0 : decimals(mean, 4), mean);
+    }
+}
+
 const char *interval_text(const struct interval *i, char *buf, size_t size)
 {
-    int whole = i->mean == floor(i->mean) && fabs(i->mean) < 1e15 ? 0 : decimals(i->mean, 4);
+    char value[40];
+    int d = decimals(i->half_width, 2);
+    value_text(i->mean, value, sizeof value);
     if (i->n == 0) {
         snprintf(buf, size, "-");
     } else if (!(i->half_width > 0)) {
-        snprintf(buf, size, i->n > 1 ? "%.*f ± 0" : "%.*f", whole, i->mean);
+        snprintf(buf, size, i->n > 1 ? "%s ± 0" : "%s", value);
+    } else if (is_extreme(i->half_width) || is_extreme(i->mean)) {
+        snprintf(buf, size, "%s ± %.2g", value, i->half_width);
     } else {
-        int d = decimals(i->half_width, 2);
         snprintf(buf, size, "%.*f ± %.*f", d, i->mean, d, i->half_width);
     }
     return buf;

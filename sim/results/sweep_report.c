@@ -262,6 +262,9 @@ static int print_grid(FILE *out, const struct table *t, bool differences, struct
     add_heading(&g, t, shown, n);
     for (size_t i = 0; i < t->n_rows; i++) {
         const struct row *r = &t->rows[i];
+        if (differences && baseline_of(t, r) == r) {
+            continue;
+        }
         add_keys(&g, t, r);
         grid_addf(&g, "%zu", r->n);
         for (size_t k = 0; k < n; k++) {

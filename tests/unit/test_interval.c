@@ -77,6 +77,11 @@ static void test_text(void **state)
     expect_text((struct interval){.n = 3, .mean = 12.3456, .half_width = 34.5}, "12 ± 34");
     expect_text((struct interval){.n = 3, .mean = 0.5, .half_width = 0}, "0.5000 ± 0");
     expect_text((struct interval){.n = 1, .mean = -2.5, .half_width = none}, "-2.500");
+    expect_text((struct interval){.n = 1, .mean = 1.25e-9, .half_width = none}, "1.25e-09");
+    expect_text((struct interval){.n = 3, .mean = -3e-8, .half_width = 4.56e-7}, "-3e-08 ± 4.6e-07");
+    expect_text((struct interval){.n = 3, .mean = 0.75, .half_width = 4.56e-7}, "0.7500 ± 4.6e-07");
+    expect_text((struct interval){.n = 3, .mean = 3, .half_width = 1e20}, "3 ± 1e+20");
+    expect_text((struct interval){.n = 1, .mean = 1e300, .half_width = none}, "1e+300");
 }
 
 int main(void)
