@@ -31,7 +31,7 @@ static const char usage[] =
     "\n" CLI_CONFIG_USAGE
     "\n"
     "Examples:\n"
-    "  steelyard run --trace azure.csv.gz --model llama-3.1-8b --gpu h100-sxm\n"
+    "  steelyard run --trace azure.csv.gz --model llama-3.1-8b --gpu h100\n"
     "  steelyard run base.json --policy 'vtc{lift=off}' --set load.scale=1.5 --format json\n";
 
 extern const struct subcommand cmd_run;

@@ -108,8 +108,8 @@ $ steelyard config validate --policy 'fcfs{nonsense=1}'
 $ steelyard config validate --policy ''
 2> steelyard: --policy: policy '' is not known (steelyard list policies)
 ? 2
-$ steelyard config validate --batcher vllm-v2
-2> steelyard: --batcher: batcher 'vllm-v2' is not known; did you mean 'vllm-v1'? (steelyard list batchers)
+$ steelyard config validate --batcher vlm-v1
+2> steelyard: --batcher: batcher 'vlm-v1' is not known; did you mean 'vllm-v1'? (steelyard list batchers)
 ? 2
 $ steelyard config validate --cost rooflin
 2> steelyard: --cost: cost 'rooflin' is not known; did you mean 'roofline'? (steelyard list costs)
