@@ -507,10 +507,271 @@ static void test_matrix(void **state)
     }
 }
 
+/* ---- properties ---- */
+
+/* A run of `l` with the given settings; the caller checks rc. */
+static struct outcome *run_with(const struct load *l, const char *policy, const char *batcher,
+                                const char *path)
+{
+    struct outcome *o = malloc(sizeof(*o));
+    struct arena a = {0};
+    struct run_config c = {0};
+
+    assert_non_null(o);
+    config_for(&c, l, path, &a);
+    c.policy = policy;
+    c.batcher = batcher;
+    outcome_run(o, &c);
+    if (o->rc < 0) {
+        fail_msg("%s on %s, %s: %s", policy, batcher, l->name, o->err.msg);
+    }
+    arena_release(&a);
+    return o;
+}
+
+static void outcome_free(struct outcome *o)
+{
+    outcome_release(o);
+    free(o);
+}
+
+static void expect_same_rows(const struct outcome *a, const struct outcome *b, const char *where)
+{
+    expect(a->n == b->n, where, "number of rows");
+    for (int i = 0; i < a->n; i++) {
+        if (!same_row(&a->row[i], &b->row[i])) {
+            fail_msg("%s: row %d: request %" PRIu64 " ends at %" PRId64 ", and %" PRIu64 " at %" PRId64,
+                     where, i, a->row[i].serial, a->row[i].finish_ns, b->row[i].serial,
+                     b->row[i].finish_ns);
+        }
+    }
+}
+
+/* Blocks with numbers and blocks that are only counted: prefix ids that no two prompts share must not
+ * change anything. */
+static void test_identity(void **state)
+{
+    static const char *const engines[] = {"vllm-v1", "vllm-v1{version=0.13}", "vllm-v0{prefix_caching=on}",
+                                          "sglang{page_size=16}", "trtllm{capacity=max-utilization}"};
+
+    (void)state;
+    for (int l = 0; l < N_LOADS; l++) {
+        struct load own = loads[l], none = loads[l];
+        struct load_file f[2];
+
+        own.id_tok = 16;
+        own.own_ids = true;
+        none.id_tok = 0;
+        load_write(&own, 1, &f[0]);
+        load_write(&none, 1, &f[1]);
+        for (int i = 0; i < N_OF(engines); i++) {
+            struct outcome *a = run_with(&own, "fcfs", engines[i], f[0].path);
+            struct outcome *b = run_with(&none, "fcfs", engines[i], f[1].path);
+            char where[200];
+
+            snprintf(where, sizeof(where), "numbered and counted blocks, %s, %s", engines[i], own.name);
+            expect_same_rows(a, b, where);
+            outcome_free(a);
+            outcome_free(b);
+        }
+        unlink(f[0].path);
+        unlink(f[1].path);
+    }
+}
+
+/* One client: whoever shares out service between clients is first come, first served. */
+static void test_one_client(void **state)
+{
+    static const char *const fair[] = {"vtc", "vtc{lift=max}", "vtc{predict=oracle}", "lcf", "mdrr"};
+
+    (void)state;
+    for (int l = 0; l < N_LOADS; l++) {
+        struct load one = loads[l];
+        struct load_file f;
+
+        one.clients = 1;
+        load_write(&one, 1, &f);
+        for (int b = 0; batchers[b]; b++) {
+            const char *batcher = batcher_spec(batchers[b]->name);
+            struct outcome *fcfs = run_with(&one, "fcfs", batcher, f.path);
+
+            for (int i = 0; i < N_OF(fair); i++) {
+                struct outcome *o = run_with(&one, fair[i], batcher, f.path);
+                char where[200];
+
+                snprintf(where, sizeof(where), "%s as fcfs on %s, %s", fair[i], batcher, one.name);
+                expect_same_rows(fcfs, o, where);
+                outcome_free(o);
+            }
+            outcome_free(fcfs);
+        }
+        unlink(f.path);
+    }
+}
+
+static void expect_twice(sim_ns once, sim_ns twice, const char *where)
+{
+    if (once != SIM_NEVER && llabs(twice - 2 * once) > 2000) {
+        fail_msg("%s: %" PRId64 " ns became %" PRId64, where, once, twice);
+    }
+}
+
+/* Everything twice as slow, and twice as far apart: all times double, but for rounding. */
+static void test_time_scales(void **state)
+{
+    static const char *const pairs[][2] = {{"fcfs", "vllm-v1"}, {"vtc", "vllm-v1{version=0.13}"},
+                                           {"srpt", "sarathi"}, {"fcfs", "vllm-v0"},
+                                           {"mdrr", "trtllm"},  {"lcf", "sglang"}};
+    struct load one = loads[1], two = loads[1];
+    struct load_file f[2];
+
+    (void)state;
+    one.cost = "linear{set=custom,prefill_a=7,prefill_b=0.03,decode_a=9,decode_b=3e-4,decode_c=0.11}";
+    two.cost = "linear{set=custom,prefill_a=14,prefill_b=0.06,decode_a=18,decode_b=6e-4,decode_c=0.22}";
+    load_write(&one, 1, &f[0]);
+    load_write(&two, 2, &f[1]);
+    for (int i = 0; i < N_OF(pairs); i++) {
+        struct outcome *a = run_with(&one, pairs[i][0], pairs[i][1], f[0].path);
+        struct outcome *b = run_with(&two, pairs[i][0], pairs[i][1], f[1].path);
+
+        expect(a->n == b->n, pairs[i][1], "number of rows");
+        for (int r = 0; r < a->n; r++) {
+            expect(a->row[r].serial == b->row[r].serial, pairs[i][1], "order of leaving");
+            expect_twice(a->row[r].admit_ns, b->row[r].admit_ns, pairs[i][1]);
+            expect_twice(a->row[r].first_token_ns, b->row[r].first_token_ns, pairs[i][1]);
+            expect_twice(a->row[r].finish_ns, b->row[r].finish_ns, pairs[i][1]);
+        }
+        outcome_free(a);
+        outcome_free(b);
+    }
+    unlink(f[0].path);
+    unlink(f[1].path);
+}
+
+/* A larger pool refuses no request that a smaller one served, and pushes nobody out in the end. */
+static void test_more_memory(void **state)
+{
+    static const double kv[] = {96, 160, 320, 768, 3072, 40000};
+    struct load l = loads[2];
+    struct load_file f;
+
+    (void)state;
+    load_write(&l, 1, &f);
+    for (int b = 0; batchers[b]; b++) {
+        const char *batcher = batcher_spec(batchers[b]->name);
+        double before = 0;
+
+        for (int i = 0; i < N_OF(kv); i++) {
+            struct outcome *o;
+
+            l.kv_tokens = kv[i];
+            o = run_with(&l, "check(fcfs)", batcher, f.path);
+            check_rows(o, &f, batcher);
+            expect(metric(o, "completed") >= before, batcher, "more memory, fewer requests");
+            before = metric(o, "completed");
+            expect(i < N_OF(kv) - 1 || metric(o, "preemptions") == 0, batcher, "pushed out for nothing");
+            outcome_free(o);
+        }
+        expect(before == f.n, batcher, "an ample pool refuses requests");
+    }
+    unlink(f.path);
+}
+
+struct thread_run {
+    struct run_config c;
+    struct outcome *o;
+};
+
+static void *thread_main(void *arg)
+{
+    struct thread_run *t = arg;
+
+    outcome_run(t->o, &t->c);
+    return NULL;
+}
+
+/* The same run four times at once is the same run. */
+static void test_threads(void **state)
+{
+    struct thread_run t[4];
+    pthread_t id[4];
+    struct load_file f;
+    struct arena a = {0};
+    struct outcome *alone = malloc(sizeof(*alone));
+    char room[2200];
+
+    (void)state;
+    assert_non_null(alone);
+    load_write(&loads[2], 1, &f);
+    for (int i = 0; i < 4; i++) {
+        config_for(&t[i].c, &loads[2], f.path, &a);
+        t[i].c.policy = "check(vtc{predict=oracle,predict_range=0.3})";
+        t[i].c.batcher = "vllm-v1";
+        t[i].o = malloc(sizeof(*t[i].o));
+        assert_non_null(t[i].o);
+    }
+    outcome_run(alone, &t[0].c);
+    assert_int_equal(alone->rc, 0);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(pthread_create(&id[i], NULL, thread_main, &t[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(pthread_join(id[i], NULL), 0);
+        assert_null(differ(alone, t[i].o, room, sizeof(room)));
+        outcome_free(t[i].o);
+    }
+    outcome_free(alone);
+    arena_release(&a);
+    unlink(f.path);
+}
+
+/* A pair that cannot work says why. */
+static void test_wrong_pairs(void **state)
+{
+    static const struct {
+        const char *policy, *batcher, *says;
+    } wrong[] = {
+        {"vtcc", "vllm-v1", "vtc"},
+        {"fcfs", "vllm-v3", "did you mean"},
+        {"check(lfc)", "vllm-v1", "lcf"},
+        {"fcfs", "orca", "max_model_len"},
+        {"fcfs", "vllm-v1{max_num_seq=3}", "max_num_seqs"},
+        {"fcfs", "vllm-v1{block_size=8192}", "4096"},
+        {"fcfs", "vllm-v1{block_size=4096}", "smaller than one block"},
+        {"fcfs", "sarathi{chunk_size=16}", "max_num_seqs"},
+        {"fcfs", "vllm-v0{chunked_prefill=on,num_scheduler_steps=4}", "num_scheduler_steps"},
+        {"mdrr{quantum=0.5}", "vllm-v1", "quantum"},
+    };
+    struct load_file f;
+
+    (void)state;
+    load_write(&loads[5], 1, &f);
+    for (int i = 0; i < N_OF(wrong); i++) {
+        struct outcome *o = malloc(sizeof(*o));
+        struct arena a = {0};
+        struct run_config c = {0};
+
+        assert_non_null(o);
+        config_for(&c, &loads[5], f.path, &a);
+        c.policy = wrong[i].policy;
+        c.batcher = wrong[i].batcher;
+        outcome_run(o, &c);
+        if (o->rc >= 0 || !strstr(o->err.msg, wrong[i].says)) {
+            fail_msg("%s on %s: '%s' does not name '%s'", c.policy, c.batcher, o->err.msg, wrong[i].says);
+        }
+        outcome_free(o);
+        arena_release(&a);
+    }
+    unlink(f.path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_matrix),
+        cmocka_unit_test(test_matrix),      cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_one_client),  cmocka_unit_test(test_time_scales),
+        cmocka_unit_test(test_more_memory), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_wrong_pairs),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
