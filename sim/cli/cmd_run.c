@@ -216,6 +216,7 @@ static int store(const struct watch *w, const struct options *o, const struct ru
         .wall_s = seconds,
     };
     int rc = results_file_hash(c->trace, &m.trace_hash, ar, e);
+    rc = rc == 0 ? config_model_hash(c, &m.model_hash, ar, e) : rc;
     rc = rc == 0 ? results_add(w->db, &m, r, e) : rc;
     if (rc > 0) {
         fprintf(stderr, "%s has this run already; it is left as it is\n", o->db);

@@ -48,7 +48,7 @@ static const char usage[] =
 extern const struct subcommand cmd_sweep;
 
 struct combo {
-    const char *label, *hash, *trace_hash;
+    const char *label, *hash, *trace_hash, *model_hash;
     struct run_config config;
 };
 
@@ -258,7 +258,8 @@ static int resolve_combo(struct plan *p, size_t c, struct err *e)
         return k->label && *k->label ? err_wrap(e, "%s", k->label) : rc;
     }
     k->hash = config_hash(&k->config, &p->ar);
-    return k->label && k->hash ? 0 : no_memory(e);
+    rc = config_model_hash(&k->config, &k->model_hash, &p->ar, e);
+    return rc < 0 ? rc : k->label && k->hash ? 0 : no_memory(e);
 }
 
 static int hash_trace(struct plan *p, size_t c, struct err *e)
@@ -336,25 +337,43 @@ static int open_db(struct plan *p, struct err *e)
     return results_open(&p->db, path ? path : ":memory:", RESULTS_CREATE, e);
 }
 
-static int take_text(void *ctx, sqlite3_stmt *row, struct err *e)
+/* What a stored run was made from; empty where there is no file. */
+struct origin {
+    char trace[32], model[32];
+};
+
+static int take_origin(void *ctx, sqlite3_stmt *row, struct err *e)
 {
+    struct origin *o = ctx;
+    const char *trace = (const char *)sqlite3_column_text(row, 0);
+    const char *model = (const char *)sqlite3_column_text(row, 1);
     (void)e;
-    const char *text = (const char *)sqlite3_column_text(row, 0);
-    snprintf(ctx, 32, "%s", text ? text : "");
+    snprintf(o->trace, sizeof o->trace, "%s", trace ? trace : "");
+    snprintf(o->model, sizeof o->model, "%s", model ? model : "");
     return 0;
 }
 
-/* A run that is in the database already must have been made from the trace as it is now. */
-static int check_same_trace(struct plan *p, const struct combo *k, int64_t run, struct err *e)
+static bool same_text(const char *stored, const char *now)
 {
-    char stored[32] = "";
-    int rc = results_each(p->db, "SELECT trace_hash FROM run WHERE id=?1", &run, 1, take_text, stored, e);
-    if (rc == 0 && strcmp(stored, k->trace_hash ? k->trace_hash : "") != 0) {
+    return strcmp(stored, now ? now : "") == 0;
+}
+
+/* A run that is in the database already must have been made from the files as they are now. */
+static int check_same_origin(struct plan *p, const struct combo *k, int64_t run, struct err *e)
+{
+    struct origin o = {0};
+    int rc = results_each(p->db, "SELECT trace_hash, model_hash FROM run WHERE id=?1", &run, 1, take_origin,
+                          &o, e);
+    if (rc < 0) {
+        return rc;
+    }
+    bool trace = same_text(o.trace, k->trace_hash);
+    if (!trace || !same_text(o.model, k->model_hash)) {
         return err_set(e, SIM_E_DATA,
                        "run %lld in %s was made from a %s with other contents: use another database",
-                       (long long)run, p->o.db, k->config.trace);
+                       (long long)run, p->o.db, trace ? "model or GPU file" : k->config.trace);
     }
-    return rc;
+    return 0;
 }
 
 static int plan_job(struct plan *p, size_t number, struct err *e)
@@ -366,7 +385,7 @@ static int plan_job(struct plan *p, size_t number, struct err *e)
     int rc = results_find(p->db, k->hash, k->config.seed, replication, &run, e);
     if (rc != 0) {
         p->n_present += rc > 0;
-        return rc < 0 ? rc : check_same_trace(p, k, run, e);
+        return rc < 0 ? rc : check_same_origin(p, k, run, e);
     }
     struct job *j = &p->jobs[p->n_jobs++];
     *j = (struct job){number, combo, k->config};
@@ -423,6 +442,7 @@ static int keep_run(struct plan *p, const struct job *j, const struct sweep_done
         .config_json = config_to_json(&j->config, false, &scratch),
         .version = steelyard_version(),
         .trace_hash = k->trace_hash,
+        .model_hash = k->model_hash,
         .parts = p->o.db ? RESULTS_ALL : 0,
         .requests = p->o.db ? d->requests->rows : NULL,
         .n_requests = d->requests->n,

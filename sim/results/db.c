@@ -312,15 +312,16 @@ static void bind_run(sqlite3_stmt *s, int64_t id, const struct results_meta *m,
     bind_text(s, 6, m->config_json);
     bind_text(s, 7, m->version);
     bind_text(s, 8, m->trace_hash);
-    bind_text(s, 9, res->trace_format);
-    sqlite3_bind_int64(s, 10, (int64_t)res->trace_requests);
-    sqlite3_bind_int64(s, 11, (int64_t)res->iterations);
-    sqlite3_bind_int64(s, 12, (int64_t)res->boundaries);
-    bind_text(s, 13, verdict_name(res->verdict));
-    bind_text(s, 14, res->verdict_text);
-    sqlite3_bind_int(s, 15, res->policy_oracle);
-    bind_text(s, 16, res->cost_provenance);
-    bind_text(s, 17, warnings[0] ? warnings : NULL);
+    bind_text(s, 9, m->model_hash);
+    bind_text(s, 10, res->trace_format);
+    sqlite3_bind_int64(s, 11, (int64_t)res->trace_requests);
+    sqlite3_bind_int64(s, 12, (int64_t)res->iterations);
+    sqlite3_bind_int64(s, 13, (int64_t)res->boundaries);
+    bind_text(s, 14, verdict_name(res->verdict));
+    bind_text(s, 15, res->verdict_text);
+    sqlite3_bind_int(s, 16, res->policy_oracle);
+    bind_text(s, 17, res->cost_provenance);
+    bind_text(s, 18, warnings[0] ? warnings : NULL);
 }
 
 static int add_run(struct results *r, int64_t id, const struct results_meta *m,
@@ -333,7 +334,7 @@ static int add_run(struct results *r, int64_t id, const struct results_meta *m,
     }
     int rc = db_prepare(r,
                         "INSERT INTO run VALUES"
-                        "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)", &s, e);
+                        "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)", &s, e);
     if (rc == 0) {
         bind_run(s, id, m, res, warnings);
         rc = db_insert(r, s, e);
@@ -576,7 +577,7 @@ static const char sql_map[] =
 
 static const char *const sql_copy[] = {
     "INSERT INTO main.run SELECT new,config_hash,seed,replication,label,config_json,version,trace_hash,"
-    "trace_format,requests,iterations,boundaries,verdict,verdict_text,oracle,cost_provenance,warnings"
+    "model_hash,trace_format,requests,iterations,boundaries,verdict,verdict_text,oracle,cost_provenance,warnings"
     " FROM src.run JOIN temp.map ON id=old",
     "INSERT INTO main.metric SELECT new,k,name,unit,value FROM src.metric JOIN temp.map ON run=old",
     "INSERT INTO main.hist SELECT new,name,unit,low,high,n FROM src.hist JOIN temp.map ON run=old",

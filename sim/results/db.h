@@ -40,7 +40,7 @@ struct results_meta {
     int64_t id;               /* wanted number, taken when it is free; 0 = the next one */
     const char *config_hash;  /* config_hash(): all but seed and replication */
     int64_t seed, replication;
-    const char *label, *config_json, *version, *trace_hash;
+    const char *label, *config_json, *version, *trace_hash, *model_hash;
     unsigned parts;           /* what to keep beside the metrics: enum results_parts */
     const struct request_row *requests; /* one row per request, or NULL */
     size_t n_requests;

@@ -8,6 +8,7 @@ static const char results_schema[] =
     "CREATE TABLE run("
     " id INTEGER PRIMARY KEY, config_hash TEXT NOT NULL, seed INTEGER NOT NULL,"
     " replication INTEGER NOT NULL, label TEXT, config_json TEXT, version TEXT, trace_hash TEXT,"
+    " model_hash TEXT,"
     " trace_format TEXT, requests INTEGER, iterations INTEGER, boundaries INTEGER,"
     " verdict TEXT NOT NULL, verdict_text TEXT, oracle INTEGER NOT NULL, cost_provenance TEXT,"
     " warnings TEXT,"
