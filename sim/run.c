@@ -305,6 +305,8 @@ static int build_engine(struct run *r)
         metrics_init(&r->metrics, c, r->hooks, &r->engine, r->arena, r->err) < 0) {
         return r->err->code;
     }
+    r->metrics.client_name = client_name;
+    r->metrics.client_name_ctx = r;
     ec.obs = metrics_observer(&r->metrics);
     r->engine_ready = true;
     return engine_init(&r->engine, &ec, r->arena, r->err);
@@ -387,7 +389,7 @@ static int fill_warnings(struct run *r, struct run_result *ret)
 
 static int fill_result(struct run *r, struct run_result *ret)
 {
-    if (metrics_finish(&r->metrics, capacity_req_s(r), client_name, r, ret, r->err) < 0) {
+    if (metrics_finish(&r->metrics, capacity_req_s(r), ret, r->err) < 0) {
         return r->err->code;
     }
     ret->policy_oracle = r->policy_env.oracle;

@@ -95,6 +95,7 @@ struct request_row {
     sim_ns arrival_ns, admit_ns, first_token_ns, finish_ns; /* client's clock */
     enum request_status status;
     const char *reason; /* static; NULL when ok */
+    const char *client_name; /* as the trace spells it; borrowed until the call returns */
     double measured_ttft_s, measured_e2e_s; /* of the trace; NaN */
 };
 

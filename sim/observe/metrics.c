@@ -162,6 +162,7 @@ static int tell_hook(struct metrics *m, const struct req *r, const struct live *
         .finish_ns = why ? SIM_NEVER : now + m->output_delay_ns,
         .status = !why ? REQUEST_OK : rejected ? REQUEST_REJECTED : REQUEST_REFUSED,
         .reason = why,
+        .client_name = m->client_name(m->client_name_ctx, r->client),
         .measured_ttft_s = l->measured_ttft_s,
         .measured_e2e_s = l->measured_e2e_s,
     };

@@ -32,6 +32,8 @@ struct client_stats {
 struct metrics {
     const struct run_config *cfg;
     const struct run_hooks *hooks;
+    const char *(*client_name)(void *ctx, uint32_t client); /* set after metrics_init */
+    void *client_name_ctx;
     struct engine *engine;
     struct arena *arena;
     struct hist ttft, tpot, itl, e2el, queue;
@@ -59,8 +61,7 @@ int metrics_init(struct metrics *m, const struct run_config *c, const struct run
 /* The observer to hand to the engine. */
 struct engine_observer metrics_observer(struct metrics *m);
 /* Fill the numbers of *ret. `capacity_req_s` is what the machine could take (NaN = unknown). */
-int metrics_finish(struct metrics *m, double capacity_req_s, const char *(*client_name)(void *, uint32_t),
-                   void *ctx, struct run_result *ret, struct err *e);
+int metrics_finish(struct metrics *m, double capacity_req_s, struct run_result *ret, struct err *e);
 void metrics_release(struct metrics *m);
 
 #endif

@@ -163,8 +163,7 @@ static void judge(const struct metrics *m, double capacity_req_s, struct run_res
         word, how ? how : "", isfinite(waiting) ? 100 * waiting : 0.0, left);
 }
 
-static int fill_clients(struct metrics *m, const char *(*client_name)(void *, uint32_t), void *ctx,
-                        struct run_result *ret)
+static int fill_clients(struct metrics *m, struct run_result *ret)
 {
     struct client_result *out = arena_calloc(m->arena, m->n_clients, sizeof(*out));
 
@@ -176,7 +175,7 @@ static int fill_clients(struct metrics *m, const char *(*client_name)(void *, ui
         double n = (double)c->completed;
 
         out[i] = (struct client_result){
-            .name = arena_strdup(m->arena, client_name(ctx, i)),
+            .name = arena_strdup(m->arena, m->client_name(m->client_name_ctx, i)),
             .requests = c->requests,
             .completed = c->completed,
             .rejected = c->rejected,
@@ -265,8 +264,7 @@ static void fill_hists(struct metrics *m, struct run_result *ret)
     ret->n_hists = sizeof(all) / sizeof(all[0]);
 }
 
-int metrics_finish(struct metrics *m, double capacity_req_s, const char *(*client_name)(void *, uint32_t),
-                   void *ctx, struct run_result *ret, struct err *e)
+int metrics_finish(struct metrics *m, double capacity_req_s, struct run_result *ret, struct err *e)
 {
     struct table t = {.a = m->arena};
 
@@ -277,7 +275,7 @@ int metrics_finish(struct metrics *m, double capacity_req_s, const char *(*clien
     put_all(m, &t, capacity_req_s);
     judge(m, capacity_req_s, ret);
     fill_hists(m, ret);
-    if (t.failed || !ret->verdict_text || fill_clients(m, client_name, ctx, ret) < 0 ||
+    if (t.failed || !ret->verdict_text || fill_clients(m, ret) < 0 ||
         fill_series(m, ret) < 0) {
         return err_set(e, SIM_E_NOMEM, "out of memory for the results");
     }

@@ -126,7 +126,7 @@ int requests_file_add(void *ctx, const struct request_row *row, struct err *e)
     struct requests_file *f = ctx;
     struct row_writer w = {.out = f->out, .jsonl = f->jsonl};
     write_count(&w, row->serial);
-    write_count(&w, row->client);
+    write_word(&w, row->client_name);
     write_word(&w, status_name(row->status));
     write_count(&w, row->prompt_tok);
     write_count(&w, row->output_tok);

@@ -61,3 +61,12 @@ $ timeout --preserve-status -s INT 0.5 steelyard run c.json --set trace.repeat=1
 # A log of decisions, and a check around a policy, do not change the results.
 $ steelyard run c.json --policy 'check(fcfs)' --format csv | cmp - m.csv
 $ steelyard run c.json --policy 'log(fcfs)' --log l.jsonl --format csv | cmp - m.csv; [ $(wc -l < l.jsonl) -ge 3 ] || wc -l l.jsonl
+# Clients are called what the trace calls them.
+$ printf 'time_s,client,prompt_tokens,output_tokens\n0,bob,10,20\n1,"a,b",30,40\n' > n.csv; steelyard run c.json --trace n.csv --requests n.jsonl > n.txt; grep -o '"client":"[^"]*"' n.jsonl; sed -n '/Clients/,/===/p' n.txt | cut -c1-35
+1> "client":"bob"
+1> "client":"a,b"
+1> ------------------------- Clients -
+1> client           requests completed
+1> bob                     1         1
+1> a,b                     1         1
+1> ===================================
