@@ -108,8 +108,9 @@ bool jscan_double(struct jscan *s, double *ret)
         *ret = NAN;
         return true;
     }
-    if (word(s, "Infinity") || word(s, "-Infinity")) {
-        *ret = s->p[-9] == '-' ? -INFINITY : INFINITY;
+    bool minus = word(s, "-Infinity");
+    if (minus || word(s, "Infinity")) {
+        *ret = minus ? -INFINITY : INFINITY;
         return true;
     }
     if (c != '-' && (c < '0' || c > '9')) {

@@ -40,6 +40,10 @@ static void test_scanner(void **state)
     assert_true(jscan_key(&s, buf, sizeof(buf)) && jscan_u64(&s, &u) && u == UINT64_MAX);
     assert_false(jscan_key(&s, buf, sizeof(buf)));
     assert_true(jscan_end(&s));
+    jscan_init(&s, "Infinity");
+    assert_true(jscan_double(&s, &d) && isinf(d) && d > 0);
+    jscan_init(&s, "-Infinity");
+    assert_true(jscan_double(&s, &d) && isinf(d) && d < 0);
     expect_fault("[1 2]", "',' or ']'");
     expect_fault("{\"a\" 1}", "':'");
     expect_fault("{\"a\":1 \"b\":2}", "',' or '}'");
