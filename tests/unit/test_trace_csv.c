@@ -249,9 +249,18 @@ static void test_sessions(void **state)
     /* Ids are shared inside a session, never between sessions. */
     assert_true(r.hash[0][0] == r.hash[3][0] && r.hash[0][1] == r.hash[3][1]);
     assert_true(r.hash[0][0] != r.hash[1][0]);
+    /* Sessions start at random; inside one the times of the file hold. */
     read_string(&r, text, "columns{session_rate=0.5}");
     assert_int_equal(r.n, 4);
-    assert_true(r.row[0].time_ns > 0);
+    size_t first = 0, last = 0;
+    for (size_t i = 0; i < 4; i++) {
+        first = r.row[i].prompt_tok == 130 ? i : first;
+        last = r.row[i].prompt_tok == 200 ? i : last;
+    }
+    assert_true(r.row[first].time_ns > 0);
+    assert_int_equal(r.row[last].time_ns - r.row[first].time_ns, 10000000000);
+    expect_error("t_s,prompt_tokens,output_tokens\n0,1,1\n", "columns{session_rate=1}", SIM_E_CONFIG,
+                 "needs a session column");
 }
 
 static void test_explained(void **state)
@@ -269,12 +278,13 @@ static void test_failed_requests(void **state)
     (void)state;
     struct read_result r;
     const char *text = "arrival_s,prompt_tokens,retok_output_tokens,ttft_s,e2e_s,error\n"
-                       "0,40,7,0.5,1.5,0\n1,20,8,0.25,,0\n2,0,0,,,1\n";
+                       "0,40,7,0.5,1.5,0\n1,20,8,0.25,nan,0\n2,0,0,-1,,1\n";
     read_string(&r, text, "columns{prompt_cycle=2,output=9}");
     assert_int_equal(r.rc, 0);
     assert_int_equal(r.n, 3);
     expect_row(&r, 2, 2, 40, 9);
     assert_true(r.row[0].measured_ttft_s == 0.5 && isnan(r.row[2].measured_ttft_s));
+    assert_true(r.row[1].measured_ttft_s == 0.25 && isnan(r.row[1].measured_e2e_s));
     assert_int_equal(r.row[0].n_hash, 2); /* 40 tokens = 2 full blocks of 16 */
     assert_int_equal(r.hash[0][1], r.hash[2][1]);
     assert_true(r.hash[0][0] != r.hash[1][0]);

@@ -14,7 +14,7 @@ struct sums {
     size_t n;
     double prompt, output, gap, gap2, last_s;
     double at[40000], in[40000], out[40000];
-    size_t per_client[16], over_256;
+    size_t per_client[16], odd_minutes; /* of client 0 */
     double first_s[16], last_of_s[16];
 };
 static struct sums s;
@@ -34,6 +34,7 @@ static void add_row(const struct arrival *a)
     uint32_t c = a->client < 16 ? a->client : 15;
     s.first_s[c] = s.per_client[c]++ == 0 ? at : s.first_s[c];
     s.last_of_s[c] = at;
+    s.odd_minutes += a->client == 0 && (size_t)(at / 60) % 2 == 1;
     s.prompt += a->prompt_tok;
     s.output += a->output_tok;
     s.last_s = at;
@@ -137,10 +138,10 @@ static void test_vtc_suites(void **state)
     generate("synth:vtc-on-off-less", 1);
     assert_int_equal(s.per_client[0], 150);
     assert_int_equal(s.per_client[1], 1200);
-    for (size_t i = 0; i < s.n; i++) {
-        /* Client 1 is silent in odd minutes: only 2 requests/s are left. */
-        assert_true(s.at[i] < 601);
-    }
+    assert_int_equal(s.odd_minutes, 0); /* client 1 is on for 60 s, off for 60 s */
+    generate("synth:vtc-poisson-on-off-overload", 1);
+    assert_int_equal(s.odd_minutes, 0);
+    assert_true(s.per_client[0] > 100 && s.per_client[1] > 1000);
     generate("synth:vtc-dist-shift", 1);
     assert_in_range(s.n, 1880, 1900); /* 90 + 600, 300 + 300, 150 + 450 */
 }
@@ -254,6 +255,39 @@ static void test_dists(void **state)
     near(mean, 0.75 * 10 + 0.25 * 200, 0.02, "mix");
 }
 
+static void test_files(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/steelyard_dist_XXXXXX", spec[256];
+    double mean, lo, hi;
+    FILE *f = fdopen(mkstemp(path), "w");
+    fputs("prompt_tokens,output_tokens\n10,1\n20,2\n30,6\n", f);
+    fclose(f);
+    snprintf(spec, sizeof(spec), "file(%s)", path);
+    draw_sums(spec, &mean, &lo, &hi);
+    near(mean, 20, 0.01, "lengths of a file");
+    assert_true(lo == 10 && hi == 30);
+    snprintf(spec, sizeof(spec), "file(%s, column=output_tokens)", path);
+    draw_sums(spec, &mean, &lo, &hi);
+    near(mean, 3, 0.02, "lengths of a named column");
+    f = fopen(path, "w");
+    fputs("client,field,mean,q0000,q0500,q1000\n0,input_tokens,1,10,20,100\n1,input_tokens,1,5,5,5\n", f);
+    fclose(f);
+    snprintf(spec, sizeof(spec), "file(%s, client=0, field=input_tokens)", path);
+    draw_sums(spec, &mean, &lo, &hi);
+    near(mean, 0.5 * 15 + 0.5 * 60, 0.01, "quantiles of a file");
+    struct arena a = {0};
+    struct dist *d;
+    struct err e = {0};
+    snprintf(spec, sizeof(spec), "file(%s)", path);
+    assert_int_equal(dist_parse(&d, spec, "prompt", &a, &e), SIM_E_DATA);
+    assert_non_null(strstr(e.msg, ":3: more than one row fits"));
+    memset(&e, 0, sizeof(e));
+    assert_int_equal(dist_parse(&d, "file(/nonexistent)", "prompt", &a, &e), SIM_E_IO);
+    arena_release(&a);
+    remove(path);
+}
+
 /* Median of the exponential (shape 1) is ln 2; chi-square with one degree (shape 1/2): its 95 % point is
  * 3.841459 = 2x; shape 2: P(x) = 1 - (1 + x) exp(-x). Small shapes must only agree with the CDF. */
 static void test_gamma_inverse(void **state)
@@ -329,7 +363,7 @@ int main(void)
         cmocka_unit_test(test_vtc_suites),  cmocka_unit_test(test_vtc_increase),
         cmocka_unit_test(test_vtc_poisson), cmocka_unit_test(test_processes),
         cmocka_unit_test(test_paired),      cmocka_unit_test(test_dists),
-        cmocka_unit_test(test_gamma_inverse),
+        cmocka_unit_test(test_files),       cmocka_unit_test(test_gamma_inverse),
         cmocka_unit_test(test_wrong_specs), cmocka_unit_test(test_presets_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
