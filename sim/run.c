@@ -210,6 +210,11 @@ static int load_policy(struct run *r)
     return 0;
 }
 
+static sim_ns to_ns(double s)
+{
+    return (sim_ns)llround(s * 1e9);
+}
+
 /* ---- fabric: PCIe of one GPU for swapped KV ---- */
 
 static int add_fabric(struct run *r, struct engine_config *ec)
@@ -222,6 +227,7 @@ static int add_fabric(struct run *r, struct engine_config *ec)
     if (!r->has_gpu || !r->has_llm || r->gpu.pcie_gen == 0) {
         return 0; /* nothing to swap over: batchers recompute */
     }
+    up.overhead_ns = down.overhead_ns = to_ns(r->cfg->pcie_copy_s);
     up.bytes_per_s = pcie_read_bytes_per_s(&pc);
     down.bytes_per_s = pcie_write_bytes_per_s(&pc);
     ec->fabric = fabric_new(r->arena);
@@ -267,11 +273,6 @@ static const char *client_name(void *ctx, uint32_t client)
     const char *name = trace_client_name(((struct run *)ctx)->load.trace, client);
 
     return name ? name : "?";
-}
-
-static sim_ns to_ns(double s)
-{
-    return (sim_ns)llround(s * 1e9);
 }
 
 static int build_engine(struct run *r)

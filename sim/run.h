@@ -32,6 +32,7 @@ struct run_config {
     double kv_blocks;         /* "kv.blocks": pool in blocks, as an engine logs it (with the null block) */
     double gpu_mem_util;      /* "kv.gpu_mem_util" */
     double host_kv_bytes;     /* "kv.host": host memory for swapped KV */
+    double pcie_copy_s;       /* "pcie.copy": cost of one copy call */
     int64_t pcie_payload;     /* "pcie.payload": TLP payload bytes */
     /* engine */
     const char *batcher, *policy;

@@ -63,6 +63,9 @@ const struct opt_row run_options[] = {
      "Share of GPU memory that the engine may use (vLLM's gpu_memory_utilization, 0.9).", NULL},
     {"kv.host", OPT_DOUBLE, FIELD(host_kv_bytes), 0, 1e16, "4GiB", "byte",
      "Host memory per GPU for swapped KV (vLLM V0's swap_space, 4 GiB).", NULL},
+    {"pcie.copy", OPT_DOUBLE, FIELD(pcie_copy_s), 0, 1, "2.3us", "s",
+     "Cost of one copy call; swapping makes two per block and layer (2.3 us for a cudaMemcpyAsync, "
+     "FlexKV issue 193).", NULL},
     {"pcie.payload", OPT_INT, FIELD(pcie_payload), 128, 4096, "256", "byte",
      "Largest payload of a PCIe packet; 256 is what most server platforms set.", NULL},
     /* ---- engine ---- */
