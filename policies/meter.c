@@ -102,7 +102,7 @@ uint32_t meter_arrive(struct meter *m, const struct sched_view *v, req_id r,
     }
     uint32_t i = reach(m, r) ? client_table_add(&m->accounts, q->client) : CLIENT_NONE;
     if (i == CLIENT_NONE) {
-        *ret_refused = QUEUE_NO_MEMORY;
+        *ret_refused = policy_no_memory;
         return i;
     }
     struct meter_slot *s = &m->slots[r];

@@ -28,7 +28,7 @@ const char *ordered_arrive(void *st, const struct sched_view *v, req_id r)
     struct ordered *o = st;
     /* Room for every slot, so that a preempted request always finds a place again. */
     if (!req_heap_reach(&o->heap, r)) {
-        return QUEUE_NO_MEMORY;
+        return policy_no_memory;
     }
     ordered_push(o, v, r);
     return NULL;

@@ -100,6 +100,9 @@ struct policy_ops {
     uint32_t (*waiting)(const void *st);
 };
 
+/* What arrive() returns when a table of the policy cannot grow: ends the run with SIM_E_NOMEM. */
+extern const char policy_no_memory[];
+
 extern const struct policy_ops *const policies[]; /* generated, NULL-terminated */
 const struct policy_ops *policy_find(const char *name);
 

@@ -4,6 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policies/policy.h"
+
+const char policy_no_memory[] = "no memory left for the scheduler's tables";
+
 bool table_reach(void **items, uint32_t *cap, size_t item_size, uint32_t i)
 {
     if (i < *cap) {

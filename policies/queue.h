@@ -9,7 +9,6 @@
 #include "policies/req.h"
 
 /* What a policy's arrive() answers when a table could not grow. */
-#define QUEUE_NO_MEMORY "no memory left for the scheduler's tables"
 
 /* Grow the array at *items (cap *cap) so that index `i` exists; new bytes are zero. */
 bool table_reach(void **items, uint32_t *cap, size_t item_size, uint32_t i);

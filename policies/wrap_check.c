@@ -109,7 +109,7 @@ static const char *check_arrive(void *st, const struct sched_view *v, req_id r)
 {
     struct wrap_check *w = st;
     if (!reach(w, r)) {
-        return QUEUE_NO_MEMORY;
+        return policy_no_memory;
     }
     w->twin_env->truth_output = w->env->truth_output;
     w->twin_env->engine = w->env->engine;

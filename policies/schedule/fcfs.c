@@ -23,7 +23,7 @@ const char *fcfs_arrive(void *st, const struct sched_view *v, req_id r)
     (void)v;
     struct fcfs *f = st;
     if (!req_links_reach(&f->links, r)) {
-        return QUEUE_NO_MEMORY;
+        return policy_no_memory;
     }
     req_fifo_push_back(&f->queue, &f->links, r);
     return NULL;

@@ -116,7 +116,7 @@ static const char *mdrr_arrive(void *st, const struct sched_view *v, req_id r)
         return refused;
     }
     if (!reach(d, i, r)) {
-        return QUEUE_NO_MEMORY;
+        return policy_no_memory;
     }
     req_fifo_push_back(&d->clients[i].fifo, &d->links, r);
     d->n_waiting++;

@@ -65,7 +65,7 @@ static const char *rpm_arrive(void *st, const struct sched_view *v, req_id r)
     sim_ns now = v->now_ns;
     struct rpm_client *c = rpm_client(p, v->reqs[r].client);
     if (!c) {
-        return QUEUE_NO_MEMORY;
+        return policy_no_memory;
     }
     sim_ns *oldest = &c->accepted_ns[c->n_accepted % (uint64_t)p->limit];
     if (c->n_accepted >= (uint64_t)p->limit && now - *oldest <= p->window_ns) {

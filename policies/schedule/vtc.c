@@ -108,7 +108,7 @@ const char *vtc_arrive(void *st, const struct sched_view *v, req_id r)
         return refused;
     }
     if (!reach(t, i, r)) {
-        return QUEUE_NO_MEMORY;
+        return policy_no_memory;
     }
     if (!has_waiting(t, i)) {
         lift_returning(t, i);

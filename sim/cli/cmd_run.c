@@ -224,15 +224,15 @@ static int store(const struct watch *w, const struct options *o, const struct ru
     return rc < 0 ? rc : 0;
 }
 
-static void print_result(const struct options *o, const struct run_config *c,
-                         const struct run_result *r, struct arena *ar)
+static void print_result(const struct options *o, const struct run_config *c, const char *hash,
+                         const struct run_result *r)
 {
     switch (o->format) {
     case FORMAT_TEXT:
         output_text(stdout, c, r);
         break;
     case FORMAT_JSON:
-        output_json(stdout, c, config_hash(c, ar), r);
+        output_json(stdout, c, hash, r);
         break;
     case FORMAT_CSV:
         output_csv(stdout, r);
@@ -261,7 +261,11 @@ static int simulate(const struct options *o, const struct run_config *c, struct 
     if (rc < 0) {
         return rc;
     }
-    print_result(o, c, &result, ar);
+    const char *hash = config_hash(c, ar);
+    if (!hash) {
+        return err_set(e, SIM_E_NOMEM, "out of memory for the configuration of a run");
+    }
+    print_result(o, c, hash, &result);
     if (o->verbose || (o->format == FORMAT_TEXT && !o->quiet && isatty(STDERR_FILENO))) {
         print_speed(&result, seconds);
     }

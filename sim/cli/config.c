@@ -458,7 +458,7 @@ static char *to_json(const struct run_config *c, bool pretty, const char *const 
     struct json_writer w;
     json_begin(&w, f, pretty);
     run_config_write(&w, c, leave_out);
-    bool ok = fclose(f) == 0;
+    bool ok = fclose(f) == 0 && text;
     char *ret = ok ? arena_strndup(ar, text, len) : NULL;
     free(text);
     return ret;

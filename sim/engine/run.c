@@ -136,6 +136,9 @@ static int arrive(struct engine *e)
         return request_leave(e, r, false, why);
     }
     why = e->cfg.policy->arrive ? e->cfg.policy->arrive(e->cfg.policy_state, &e->view, r) : NULL;
+    if (why == policy_no_memory) {
+        return engine_fail(e, SIM_E_NOMEM, "policy %s: %s", e->cfg.policy_name, why);
+    }
     if (why) {
         return request_leave(e, r, true, why);
     }

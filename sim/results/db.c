@@ -524,6 +524,9 @@ static int add_parts(struct results *r, const struct results_meta *m, const stru
 int results_add(struct results *r, const struct results_meta *m, const struct run_result *res,
                 struct err *e)
 {
+    if (!m->config_hash || !m->config_json) {
+        return err_set(e, SIM_E_NOMEM, "out of memory for the configuration of a run");
+    }
     int rc = db_exec(r, "BEGIN IMMEDIATE", e);
     if (rc < 0) {
         return rc;

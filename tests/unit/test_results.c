@@ -380,7 +380,7 @@ static int job_done(void *ctx, const struct sweep_done *d, struct err *e)
         p->failed++;
         return 0;
     }
-    struct results_meta m = {.id = (int64_t)d->job + 1, .config_hash = "aa",
+    struct results_meta m = {.id = (int64_t)d->job + 1, .config_hash = "aa", .config_json = "{}",
                              .seed = p->config[d->job].seed, .parts = RESULTS_ALL,
                              .wall_s = d->wall_s};
     return results_add(p->db, &m, d->result, e);
