@@ -529,10 +529,10 @@ static int complete(struct columns *c, struct trace *t, struct arrival *a, struc
         a->output_tok += a->output_tok == 0;
         return 1;
     }
-    return trace_bad(t, e, "a request with 0 or unknown %s tokens%s",
-                     a->prompt_tok == 0 ? "prompt" : "output",
-                     c->native ? "" : "; choose with columns{incomplete=skip} or {incomplete=one}, or "
-                                      "give a length with {output=N}");
+    bool no_prompt = a->prompt_tok == 0;
+    return trace_bad(t, e, "a request with 0 or unknown %s tokens%s%s", no_prompt ? "prompt" : "output",
+                     c->native ? "" : "; choose with columns{incomplete=skip} or {incomplete=one}",
+                     c->native || no_prompt ? "" : ", or give a length with {output=N}");
 }
 
 static int read_row(struct columns *c, struct trace *t, struct arrival *a, struct err *e)
