@@ -106,6 +106,11 @@ uint64_t eng_decode_need(const struct engine *e);
 req_id eng_pick(struct engine *e); /* the policy's next, or REQ_NONE */
 /* The pick was refused; true = eng_pick may now name another one to try. */
 bool eng_pick_blocked(struct engine *e, req_id r);
+/* Does the policy ever push out running requests in favour of a waiting one? */
+bool eng_displaces(const struct engine *e);
+/* The pick does not fit: a running request that the policy pushes out for it, or REQ_NONE. Ask again
+ * after each eng_preempt, until the pick fits. */
+req_id eng_displace(struct engine *e, req_id waiting);
 
 /* ---- building the step ---- */
 uint32_t eng_plan_prefill_tok(const struct engine *e); /* prompt tokens in the step so far */

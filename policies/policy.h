@@ -38,12 +38,21 @@ struct policy_env {
     /* True output length; NULL unless `oracle` was set by init (filled in after it). */
     uint32_t (*truth_output)(const void *engine, req_id r);
     const void *engine;
+    /* Prompt tokens that waiting `r` would find in the prefix cache now: what a real scheduler asks its
+     * cache. NULL where there is none to ask. */
+    uint32_t (*cached_tok)(const void *engine, req_id r);
     /* For the wrappers; NULL = not wanted. One line of JSON, without the newline, per decision. */
     void (*log)(void *ctx, const char *line);
     void *log_ctx;
     /* A broken rule, as a sentence. Nonzero = the run is ending, report no more. */
     int (*violation)(void *ctx, const char *text);
     void *violation_ctx;
+};
+
+/* A number about the policy itself, for the results: its predictor's error, say. */
+struct policy_stat {
+    const char *name, *unit;
+    double value;
 };
 
 struct policy_ops {
@@ -91,11 +100,22 @@ struct policy_ops {
     void (*drop)(void *st, const struct sched_view *v, req_id r);
     /* Whom to push out of the running; NULL = the batcher's own rule (the last admitted). */
     req_id (*victim)(void *st, const struct sched_view *v);
+    /* `waiting`, which next() named, does not fit: a running request to push out so that it may run, or
+     * REQ_NONE. NULL = running requests keep their place. Asked anew after each one pushed out, until
+     * `waiting` fits or the answer is REQ_NONE; the answer must not make next() name somebody else. Until
+     * the horizon, decode iterations alone must not turn a REQ_NONE into a name. */
+    req_id (*displace)(void *st, const struct sched_view *v, req_id waiting);
+    /* A waiting request that the policy gives up now (it can no longer be of use), or REQ_NONE; asked
+     * before each step is planned while somebody waits, until it answers REQ_NONE. drop() follows.
+     * Until the horizon, decode iterations alone must not turn a REQ_NONE into a name. */
+    req_id (*give_up)(void *st, const struct sched_view *v);
     /* After how many further decode iterations next() has to be asked again if nothing else happens:
      * it answers the same after 0 .. horizon - 1 of them; >= 1.
      * NULL = 1: asked at every iteration while somebody waits, which is slow, never wrong.
      * UINT64_MAX = for ever. */
     uint64_t (*horizon)(void *st, const struct sched_view *v);
+    /* At the end of the run: up to `max` numbers about itself; how many. */
+    size_t (*stats)(const void *st, struct policy_stat *ret, size_t max);
     /* Number of waiting requests; checked against the engine's count. */
     uint32_t (*waiting)(const void *st);
 };

@@ -112,6 +112,7 @@ static const char *check_arrive(void *st, const struct sched_view *v, req_id r)
         return policy_no_memory;
     }
     w->twin_env->truth_output = w->env->truth_output;
+    w->twin_env->cached_tok = w->env->cached_tok;
     w->twin_env->engine = w->env->engine;
     const char *a = w->in.ops->arrive(w->in.st, v, r);
     const char *b = w->twin.ops->arrive(w->twin.st, v, r);
@@ -253,16 +254,52 @@ static void check_finishing(void *st, const struct sched_view *v)
     }
 }
 
+static bool runs(const struct wrap_check *w, req_id r)
+{
+    enum place at = place_of(w, r);
+    return at == PREFILL || at == DECODE || at == PAUSED;
+}
+
 static req_id check_victim(void *st, const struct sched_view *v)
 {
     struct wrap_check *w = st;
     req_id r = w->in.ops->victim(w->in.st, v);
-    enum place at = place_of(w, r);
     if (w->twin.ops->victim(w->twin.st, v) != r) {
         broken(w, v, "it and its twin name different victims");
     }
-    if (r != REQ_NONE && at != PREFILL && at != DECODE && at != PAUSED) {
-        broken(w, v, "victim() names slot %" PRIu32 ", which is %s", r, place_text(at));
+    if (r != REQ_NONE && !runs(w, r)) {
+        broken(w, v, "victim() names slot %" PRIu32 ", which is %s", r, place_text(place_of(w, r)));
+    }
+    return r;
+}
+
+static req_id check_displace(void *st, const struct sched_view *v, req_id waiting)
+{
+    struct wrap_check *w = st;
+    req_id r = w->in.ops->displace(w->in.st, v, waiting);
+    if (waiting != w->named) {
+        broken(w, v, "displace was called for a request that next() did not name");
+    }
+    if (w->twin.ops->displace(w->twin.st, v, waiting) != r) {
+        broken(w, v, "it and its twin displace different requests");
+    }
+    if (r != REQ_NONE && !runs(w, r)) {
+        broken(w, v, "displace() names slot %" PRIu32 ", which is %s", r,
+               place_text(place_of(w, r)));
+    }
+    return r;
+}
+
+static req_id check_give_up(void *st, const struct sched_view *v)
+{
+    struct wrap_check *w = st;
+    req_id r = w->in.ops->give_up(w->in.st, v);
+    if (w->twin.ops->give_up(w->twin.st, v) != r) {
+        broken(w, v, "it and its twin give up different requests");
+    }
+    if (r != REQ_NONE && place_of(w, r) != QUEUED) {
+        broken(w, v, "give_up() names slot %" PRIu32 ", which is %s", r,
+               place_text(place_of(w, r)));
     }
     return r;
 }
@@ -279,6 +316,12 @@ static uint64_t check_horizon(void *st, const struct sched_view *v)
     }
     w->promise = h && w->asked ? h - 1 : 0; /* to ask it here might move it on */
     return h;
+}
+
+static size_t check_stats(const void *st, struct policy_stat *ret, size_t max)
+{
+    const struct wrap_check *w = st;
+    return w->in.ops->stats(w->in.st, ret, max);
 }
 
 static uint32_t check_waiting(const void *st)
@@ -305,7 +348,10 @@ static const struct policy_ops check_ops = {
     .resume = check_resume,
     .drop = check_drop,
     .victim = check_victim,
+    .displace = check_displace,
+    .give_up = check_give_up,
     .horizon = check_horizon,
+    .stats = check_stats,
     .waiting = check_waiting,
 };
 

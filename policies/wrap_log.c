@@ -115,6 +115,28 @@ static req_id log_victim(void *st, const struct sched_view *v)
     return r;
 }
 
+static req_id log_displace(void *st, const struct sched_view *v, req_id waiting)
+{
+    struct wrap_log *w = st;
+    req_id r = w->in.ops->displace(w->in.st, v, waiting);
+    if (r != REQ_NONE) {
+        char more[48];
+        snprintf(more, sizeof more, ",\"for\":%" PRIu64, v->reqs[waiting].serial);
+        say(w, v, "displace", r, more);
+    }
+    return r;
+}
+
+static req_id log_give_up(void *st, const struct sched_view *v)
+{
+    struct wrap_log *w = st;
+    req_id r = w->in.ops->give_up(w->in.st, v);
+    if (r != REQ_NONE) {
+        say(w, v, "give up", r, "");
+    }
+    return r;
+}
+
 #define FORWARD(verb)                                                                              \
     static void log_##verb(void *st, const struct sched_view *v, req_id r)                         \
     {                                                                                              \
@@ -150,6 +172,12 @@ static uint64_t log_horizon(void *st, const struct sched_view *v)
     return w->in.ops->horizon(w->in.st, v);
 }
 
+static size_t log_stats(const void *st, struct policy_stat *ret, size_t max)
+{
+    const struct wrap_log *w = st;
+    return w->in.ops->stats(w->in.st, ret, max);
+}
+
 static uint32_t log_waiting(const void *st)
 {
     const struct wrap_log *w = st;
@@ -174,7 +202,10 @@ static const struct policy_ops log_ops = {
     .resume = log_resume,
     .drop = log_drop,
     .victim = log_victim,
+    .displace = log_displace,
+    .give_up = log_give_up,
     .horizon = log_horizon,
+    .stats = log_stats,
     .waiting = log_waiting,
 };
 

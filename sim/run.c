@@ -15,6 +15,7 @@
 #include "sim/observe/metrics.h"
 #include "sim/workload.h"
 
+#define MOST_POLICY_STATS 32
 
 struct run {
     const struct run_config *cfg;
@@ -169,6 +170,11 @@ static uint32_t truth_output(const void *engine, req_id q)
     return live_of(engine, q)->output_tok;
 }
 
+static uint32_t cached_tok(const void *engine, req_id q)
+{
+    return eng_hit((struct engine *)engine, q); /* remembers the answer, changes nothing else */
+}
+
 static int on_violation(void *ctx, const char *text)
 {
     struct run *r = ctx;
@@ -196,6 +202,7 @@ static int load_policy(struct run *r)
         .kv_tok = (int64_t)(r->blocks * r->traits.block_tok),
         .data_dir = r->cfg->data_dir,
         .engine = &r->engine,
+        .cached_tok = cached_tok,
         .log = on_log,
         .log_ctx = r,
         .violation = on_violation,
@@ -388,9 +395,34 @@ static int fill_warnings(struct run *r, struct run_result *ret)
     return 0;
 }
 
+/* What the policy tells about itself goes behind the metrics of the run. */
+static int add_policy_stats(struct run *r, struct run_result *ret)
+{
+    struct policy_stat stat[MOST_POLICY_STATS];
+    const struct policy_ops *ops = r->policy.ops;
+    size_t n = ops->stats ? ops->stats(r->policy.st, stat, MOST_POLICY_STATS) : 0;
+    struct metric *m;
+
+    if (n == 0) {
+        return 0;
+    }
+    m = arena_calloc(r->arena, ret->n_metrics + n, sizeof(*m));
+    if (!m) {
+        return no_memory(r);
+    }
+    memcpy(m, ret->metrics, ret->n_metrics * sizeof(*m));
+    for (size_t i = 0; i < n; i++) {
+        m[ret->n_metrics++] =
+            (struct metric){.name = stat[i].name, .unit = stat[i].unit, .value = stat[i].value};
+    }
+    ret->metrics = m;
+    return 0;
+}
+
 static int fill_result(struct run *r, struct run_result *ret)
 {
-    if (metrics_finish(&r->metrics, capacity_req_s(r), ret, r->err) < 0) {
+    if (metrics_finish(&r->metrics, capacity_req_s(r), ret, r->err) < 0 ||
+        add_policy_stats(r, ret) < 0) {
         return r->err->code;
     }
     ret->policy_oracle = r->policy_env.oracle;

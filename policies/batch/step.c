@@ -202,6 +202,20 @@ static bool fast_is_exact(const struct step *s)
     return s->rules->decodes_first || prefills_are_last(s->e) || all_fit(s);
 }
 
+bool step_displace(struct step *s, req_id waiting)
+{
+    req_id v = eng_displace(s->e, waiting);
+    if (v == REQ_NONE) {
+        return false;
+    }
+    bool decoded = eng_is_decoding(s->e, v); /* admission comes after everybody was served */
+    uint32_t had_tok = eng_plan_prefill_tok(s->e);
+    eng_preempt(s->e, v);
+    uint32_t chunk_tok = had_tok - eng_plan_prefill_tok(s->e);
+    s->budget_tok += chunk_tok ? chunk_tok : decoded;
+    return eng_pick(s->e) == waiting;
+}
+
 bool step_running(struct step *s)
 {
     uint32_t n = eng_n_decoding(s->e);

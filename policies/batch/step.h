@@ -41,6 +41,10 @@ uint32_t step_chunk_tok(const struct step *s, uint32_t left_tok);
 /* Whom to push out: the policy's word, else the rule's. */
 req_id step_victim(struct engine *e, const struct step_rules *rules);
 
+/* After the running requests were served: push out one that the policy gives up in favour of `waiting`,
+ * its pick, to be recomputed later. False: nobody, or the policy now picks somebody else. */
+bool step_displace(struct step *s, req_id waiting);
+
 /* How often the step that was just built comes again: for ever if it only decodes and all did. */
 uint64_t step_horizon(const struct engine *e, bool all_decoded);
 

@@ -156,9 +156,25 @@ static bool admit_one(const struct vllm_v1 *b, struct step *s, req_id r)
     return true;
 }
 
+/* Not in vLLM: policies that push out running requests for the pick get to do so. */
+static bool admit_displacing(const struct vllm_v1 *b, struct step *s, req_id r)
+{
+    do {
+        if (s->budget_tok > 0 && eng_n_running(s->e) < b->max_seqs && admit_one(b, s, r)) {
+            return true;
+        }
+    } while (step_displace(s, r));
+    return false;
+}
+
+static bool may_admit(const struct vllm_v1 *b, const struct step *s)
+{
+    return eng_displaces(s->e) || (s->budget_tok > 0 && eng_n_running(s->e) < b->max_seqs);
+}
+
 static void admit(struct vllm_v1 *b, struct step *s)
 {
-    while (s->budget_tok > 0 && eng_n_running(s->e) < b->max_seqs) {
+    while (may_admit(b, s)) {
         req_id r = eng_pick(s->e);
         if (r == REQ_NONE) {
             return;
@@ -166,7 +182,7 @@ static void admit(struct vllm_v1 *b, struct step *s)
         const char *why = vllm_v1_never_fits(b, s->e, r);
         if (why) {
             eng_refuse(s->e, r, why);
-        } else if (!admit_one(b, s, r) && !eng_pick_blocked(s->e, r)) {
+        } else if (!admit_displacing(b, s, r) && !eng_pick_blocked(s->e, r)) {
             return;
         }
     }

@@ -162,6 +162,37 @@ bool eng_pick_blocked(struct engine *e, req_id r)
     return e->cfg.policy->blocked && e->cfg.policy->blocked(e->cfg.policy_state, &e->view, r);
 }
 
+bool eng_displaces(const struct engine *e)
+{
+    return e->cfg.policy->displace != NULL;
+}
+
+req_id eng_displace(struct engine *e, req_id waiting)
+{
+    req_id r = REQ_NONE;
+
+    if (e->cfg.policy->displace) {
+        r = e->cfg.policy->displace(e->cfg.policy_state, &e->view, waiting);
+    }
+    if (r != REQ_NONE && live_of(e, r)->state != LIVE_PREFILL && live_of(e, r)->state != LIVE_DECODE) {
+        return REQ_NONE; /* its last token is on its way */
+    }
+    return r;
+}
+
+/* Requests that the policy gives up leave before anything is planned. */
+static void give_up(struct engine *e)
+{
+    while (e->cfg.policy->give_up && e->n_waiting > 0) {
+        req_id r = e->cfg.policy->give_up(e->cfg.policy_state, &e->view);
+
+        if (r == REQ_NONE) {
+            return;
+        }
+        eng_refuse(e, r, "given up by the policy: it cannot be served in time");
+    }
+}
+
 /* ---- the step being built ---- */
 
 uint32_t eng_plan_prefill_tok(const struct engine *e)
@@ -652,6 +683,7 @@ int step_plan(struct engine *e, struct step *s)
     e->one_by_one = false;
     e->n_served = 0;
     e->acted = false;
+    give_up(e);
     s->again = e->cfg.batcher->plan(e->cfg.batcher_state, e);
     if (e->err->code) {
         return e->err->code;

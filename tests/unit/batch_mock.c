@@ -434,6 +434,18 @@ req_id eng_pick(struct engine *m)
     return m->pick_at < m->n_waiting ? m->waiting[m->pick_at] : REQ_NONE;
 }
 
+bool eng_displaces(const struct engine *m)
+{
+    (void)m;
+    return false;
+}
+
+req_id eng_displace(struct engine *m, req_id waiting)
+{
+    (void)m, (void)waiting;
+    return REQ_NONE;
+}
+
 bool eng_pick_blocked(struct engine *m, req_id r)
 {
     assert_int_equal(r, eng_pick(m));

@@ -14,6 +14,8 @@
 #define eng_decode_close mock_eng_decode_close
 #define eng_decode_need mock_eng_decode_need
 #define eng_decode_one mock_eng_decode_one
+#define eng_displace mock_eng_displace
+#define eng_displaces mock_eng_displaces
 #define eng_first_prefilling mock_eng_first_prefilling
 #define eng_first_running mock_eng_first_running
 #define eng_first_swapped mock_eng_first_swapped
@@ -52,6 +54,7 @@
 #define step_chunk_tok mock_step_chunk_tok
 #define step_horizon mock_step_horizon
 #define step_prefill_debt mock_step_prefill_debt
+#define step_displace mock_step_displace
 #define step_running mock_step_running
 #define step_victim mock_step_victim
 #define batcher_lightllm_slora mock_batcher_lightllm_slora
