@@ -77,7 +77,7 @@ static const char *ltr_arrive(void *st, const struct sched_view *v, req_id r)
               req_heap_reach(&l->o.heap, r);
     l->slots = slots;
     if (!ok) {
-        return QUEUE_NO_MEMORY;
+        return policy_no_memory;
     }
     l->slots[r].rank = predictor_predict(&l->predictor, v, r, 0);
     wait_begins(l, v, r);
