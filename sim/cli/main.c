@@ -64,7 +64,7 @@ static const struct subcommand *find_command(const char *name, struct err *e)
 
 static int help(int argc, char **argv, struct err *e)
 {
-    if (argc < 2) {
+    if (argc < 2 || strcmp(argv[1], "help") == 0) {
         show_help(stdout);
         return 0;
     }
