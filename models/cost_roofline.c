@@ -212,8 +212,8 @@ static void init_comm(struct roofline_state *s, const struct sizing *z, const st
 static int check_env(const struct cost_env *env, struct err *e)
 {
     if (!env->llm || !env->gpu) {
-        return err_set(e, SIM_E_CONFIG, "roofline needs a model and a GPU: %s is missing",
-                       !env->llm && !env->gpu ? "both" : !env->llm ? "the model" : "the GPU");
+        return err_set(e, SIM_E_CONFIG, "roofline needs a model and a GPU: give %s",
+                       env->llm ? "--gpu" : env->gpu ? "--model" : "--model and --gpu");
     }
     if (env->tp == 0 || (env->llm->heads % env->tp) != 0) {
         return err_set(e, SIM_E_CONFIG,

@@ -391,6 +391,12 @@ static int fill_warnings(struct run *r, struct run_result *ret)
         w[n++] = arena_printf(r->arena, "service differences and Jain's index look at the first %d of %u "
                               "clients", SERVICE_CLIENTS, r->metrics.n_clients);
     }
+    if (trace_left_out(r->load.trace) > 0) {
+        w[n++] = arena_printf(r->arena, "%llu rows of the trace are no requests and were left out: failed "
+                              "calls without token counts (see the options of format %s)",
+                              (unsigned long long)trace_left_out(r->load.trace),
+                              trace_format_name(r->load.trace));
+    }
     ret->warnings = w;
     return 0;
 }

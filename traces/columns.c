@@ -522,6 +522,7 @@ static int complete(struct columns *c, struct trace *t, struct arrival *a, struc
         return 1;
     }
     if (c->incomplete == INCOMPLETE_SKIP) {
+        trace_leave_out(t);
         return 0;
     }
     if (c->incomplete == INCOMPLETE_ONE) {

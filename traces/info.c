@@ -155,6 +155,7 @@ static int finish(struct gatherer *g, const struct trace *t, struct err *e)
     i->distinct_ids = g->ids.n;
     i->reuse_share = i->requests_with_ids > 0 ? (double)g->reused_tok / (double)i->total_prompt_tok
                                               : (double)NAN;
+    i->left_out = trace_left_out(t);
     i->clients = trace_clients(t);
     i->client = arena_calloc(g->arena, i->clients, sizeof(*i->client));
     if (!i->client) {

@@ -25,6 +25,7 @@ struct trace_info {
     uint64_t requests_with_ids, distinct_ids;
     /* Share of all prompt tokens that a prefix cache of infinite size would serve; NaN without ids. */
     double reuse_share;
+    uint64_t left_out; /* rows that are no request (trace_left_out) */
     uint64_t measured; /* requests with a measured end-to-end time */
 };
 

@@ -20,6 +20,8 @@ uint32_t trace_replication(const struct trace *t);
 
 /* Next line that is not blank: 1, 0, < 0 as trace_input_line. */
 int trace_line(struct trace *t, char **ret, size_t *ret_n, struct err *e);
+/* The reader passes over a row that is no request; `run` and `trace info` say how many. */
+void trace_leave_out(struct trace *t);
 /* SIM_E_DATA "path:line: ..." about the line last read. */
 int trace_bad(const struct trace *t, struct err *e, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

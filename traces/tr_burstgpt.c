@@ -163,10 +163,11 @@ static int next_row(struct burstgpt *s, struct trace *t, struct arrival *a, stru
 static int next_burstgpt(void *state, struct trace *t, struct arrival *a, struct err *e)
 {
     struct burstgpt *s = state;
-    int rc;
-    do {
+    int rc = next_row(s, t, a, e);
+    while (rc == 1 && (a->output_tok == 0 || a->prompt_tok == 0) && s->failed == FAILED_SKIP) {
+        trace_leave_out(t);
         rc = next_row(s, t, a, e);
-    } while (rc == 1 && (a->output_tok == 0 || a->prompt_tok == 0) && s->failed == FAILED_SKIP);
+    }
     if (rc == 1 && s->failed == FAILED_ONE) {
         a->output_tok += a->output_tok == 0;
         a->prompt_tok += a->prompt_tok == 0;

@@ -25,6 +25,7 @@ struct trace {
     int (*pull)(struct trace *t, struct arrival *a, struct err *e);
     sim_ns last_ns;
     uint64_t count;
+    uint64_t left_out;
     uint64_t total;
     uint64_t seed;
     uint32_t rep;
@@ -44,6 +45,16 @@ struct trace {
 struct arena *trace_arena(struct trace *t)
 {
     return &t->arena;
+}
+
+void trace_leave_out(struct trace *t)
+{
+    t->left_out++;
+}
+
+uint64_t trace_left_out(const struct trace *t)
+{
+    return t->left_out;
 }
 
 const char *trace_path(const struct trace *t)

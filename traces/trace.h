@@ -82,6 +82,8 @@ uint32_t trace_clients(const struct trace *t);
 const char *trace_client_name(const struct trace *t, uint32_t client);
 /* Requests in the whole trace when known without reading it (packed, synth), else 0: for ETA. */
 uint64_t trace_total(const struct trace *t);
+/* Rows so far that are no request - failed calls without token counts, as an option of the format says. */
+uint64_t trace_left_out(const struct trace *t);
 /* Share of the input consumed, 0..1, or -1 when unknown. */
 double trace_progress(const struct trace *t);
 

@@ -184,6 +184,10 @@ static void print_info(const struct request *q, const struct trace_info *info, c
 {
     printf("trace            %s (%s)\n", q->trace, trace_format_name(t));
     printf("requests         %llu\n", (unsigned long long)info->requests);
+    if (info->left_out > 0) {
+        printf("left out         %llu rows that are no requests (failed calls without token counts)\n",
+               (unsigned long long)info->left_out);
+    }
     printf("time             %.3f to %.3f s\n", info->first_s, info->last_s);
     if (isfinite(info->rate_per_s)) {
         printf("rate             %.4g requests/s", info->rate_per_s);
@@ -252,6 +256,7 @@ static void write_info(const struct request *q, const struct trace_info *info, c
     json_kv_string(&w, "trace", q->trace);
     json_kv_string(&w, "format", trace_format_name(t));
     json_kv_int(&w, "requests", (int64_t)info->requests);
+    json_kv_int(&w, "left_out", (int64_t)info->left_out);
     json_kv_double(&w, "first_s", info->first_s);
     json_kv_double(&w, "last_s", info->last_s);
     json_kv_double(&w, "rate_per_s", info->rate_per_s);

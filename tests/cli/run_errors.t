@@ -50,10 +50,10 @@ $ steelyard run --trace ok.csv --set trace.format=native --model llama-3.1-8b --
 ? 3
 # ---- the machine ----
 $ steelyard run --trace ok.csv
-2> steelyard: roofline needs a model and a GPU: both is missing
+2> steelyard: roofline needs a model and a GPU: give --model and --gpu
 ? 2
 $ steelyard run --trace ok.csv --model llama-3.1-8b
-2> steelyard: roofline needs a model and a GPU: the GPU is missing
+2> steelyard: roofline needs a model and a GPU: give --gpu
 ? 2
 $ steelyard run --trace ok.csv --model llama-3.1-8 --gpu a100-80g
 2> steelyard: model 'llama-3.1-8' is unknown; did you mean 'llama-3.1-8b'?

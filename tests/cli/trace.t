@@ -14,6 +14,7 @@ $ steelyard trace info t.csv --json
 1>   "trace": "t.csv",
 1>   "format": "azure",
 1>   "requests": 3,
+1>   "left_out": 0,
 1>   "first_s": 0,
 1>   "last_s": 5.5,
 1>   "rate_per_s": 0.36363636363636365,

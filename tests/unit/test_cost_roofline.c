@@ -359,7 +359,7 @@ static void needs_a_model_and_a_gpu(void **unused)
     model_load(&m, "llama-2-7b", "h100", 1);
     m.env.gpu = NULL;
     assert_int_equal(model_init(&m, "roofline"), SIM_E_CONFIG);
-    assert_non_null(strstr(m.err.msg, "the GPU is missing"));
+    assert_non_null(strstr(m.err.msg, "give --gpu"));
     model_close(&m);
     model_load(&m, "llama-2-7b", "h100", 5);
     assert_int_equal(model_init(&m, "roofline"), SIM_E_CONFIG);
