@@ -13,6 +13,7 @@
 #include "policies/open.h"
 #include "sim/engine/engine.h"
 #include "sim/observe/metrics.h"
+#include "sim/observe/plan_file.h"
 #include "sim/workload.h"
 
 #define MOST_POLICY_STATS 32
@@ -38,6 +39,7 @@ struct run {
     struct engine engine;
     bool engine_ready;
     struct metrics metrics;
+    struct plan_file plan;
 };
 
 static int no_memory(struct run *r)
@@ -317,6 +319,14 @@ static int build_engine(struct run *r)
     r->metrics.client_name_ctx = r;
     ec.obs = metrics_observer(&r->metrics);
     r->engine_ready = true;
+    if (r->hooks && r->hooks->plan_out) {
+        if (plan_file_open(&r->plan, r->hooks->plan_out, c, r->has_llm ? &r->llm : NULL, &ec, r->err) < 0) {
+            return r->err->code;
+        }
+        ec.obs.step = plan_file_step;
+        ec.obs.step_o = &r->plan;
+        ec.skip = false;
+    }
     return engine_init(&r->engine, &ec, r->arena, r->err);
 }
 
@@ -469,6 +479,9 @@ int run_execute(const struct run_config *c, const struct run_hooks *h, struct ru
     if (load_machine(r) < 0 || load_cost(r) < 0 || load_batcher(r) < 0 || size_pool(r) < 0 ||
         load_policy(r) < 0 || workload_open(&r->load, c, a, e) < 0 || build_engine(r) < 0 ||
         engine_run(&r->engine, e) < 0 || fill_result(r, ret) < 0) {
+        rc = e->code;
+    }
+    if (plan_file_close(&r->plan, e) < 0 && rc == 0) {
         rc = e->code;
     }
     tear_down(r);

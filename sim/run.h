@@ -126,6 +126,9 @@ struct run_hooks {
     int (*progress)(void *ctx, double share, sim_ns now, uint64_t requests);
     /* Text lines of a log() wrapper around the policy; NULL = dropped. */
     void (*log)(void *ctx, const char *line);
+    /* Every step of the run goes into this file, one line each (calibrate/probe/README.md); NULL = no.
+     * The run then walks every step, which changes no result. */
+    const char *plan_out;
     void *ctx;
 };
 

@@ -24,6 +24,7 @@ static const char usage[] =
     "  --format FORMAT    text (default), json or csv; the same run gives the same bytes\n"
     "  --requests FILE    one line per request into FILE (.csv or .jsonl)\n"
     "  --db FILE          keep the run in a results database (steelyard db, steelyard plot)\n"
+    "  --plan-out FILE    every engine step, one JSON line each (executed by steelyard-probe)\n"
     "  --log FILE         decisions of a policy wrapped in log(...); - is stderr, the default\n"
     "  --dry-run          check everything, print the configuration that would run, and stop\n"
     "  --verbose          wall-clock time and speed on stderr\n"
@@ -41,7 +42,7 @@ enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV };
 struct options {
     struct config_args args;
     enum format format;
-    const char *requests, *log, *db;
+    const char *requests, *log, *db, *plan_out;
     const char *command; /* for the log of runs in the database */
     bool dry_run, verbose, quiet;
 };
@@ -70,6 +71,10 @@ static int parse_output_flag(struct options *o, int argc, char **argv, int *i, s
         return rc;
     }
     rc = cli_flag_value("--db", argc, argv, i, &o->db, e);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = cli_flag_value("--plan-out", argc, argv, i, &o->plan_out, e);
     if (rc != 0) {
         return rc;
     }
@@ -248,6 +253,7 @@ static int simulate(const struct options *o, const struct run_config *c, struct 
     struct run_hooks hooks = {.request = o->requests ? on_request : NULL,
                               .progress = on_progress,
                               .log = on_log,
+                              .plan_out = o->plan_out,
                               .ctx = &w};
     double started_s = wall_s();
     int rc = watch_open(&w, o, e);

@@ -96,6 +96,8 @@ struct owed_token {
     uint64_t serial;
 };
 
+struct engine;
+
 /* What an observer hears. Any slot may be NULL. */
 struct engine_observer {
     void (*arrived)(void *o, const struct req *r, const struct live *l);
@@ -110,6 +112,10 @@ struct engine_observer {
     void (*sample)(void *o, sim_ns at);
     sim_ns tick_ns; /* 0 = no samples */
     void *o;
+    /* a step starts: cur_start_ns and cur_end_ns hold its times. Jumps are not told, so whoever wants
+     * every step runs without skipping. Has a context of its own. */
+    void (*step)(void *step_o, const struct engine *e, const struct step *s);
+    void *step_o;
 };
 
 struct engine_counters {

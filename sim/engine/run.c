@@ -490,6 +490,9 @@ static int boundary(struct engine *e)
     }
     e->n.walked++;
     step_start(e, e->cur);
+    if (e->cfg.obs.step) {
+        e->cfg.obs.step(e->cfg.obs.step_o, e, e->cur);
+    }
     if (e->cfg.traits.async_depth2 && step_plan(e, e->next) < 0) {
         return e->err->code;
     }
