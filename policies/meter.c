@@ -112,6 +112,23 @@ uint32_t meter_arrive(struct meter *m, const struct sched_view *v, req_id r,
     return i;
 }
 
+void meter_scale(struct meter *m, req_id r, double share)
+{
+    struct meter_slot *s = &m->slots[r];
+    if (share < 1) {
+        s->prompt = (sim_wide)((double)s->prompt * share);
+        s->per_token = llround((double)s->per_token * share);
+        s->per_quad = llround((double)s->per_quad * share);
+    }
+}
+
+void meter_prompt_tok(struct meter *m, const struct sched_view *v, req_id r, uint32_t prompt_tok)
+{
+    struct req q = v->reqs[r];
+    q.prompt_tok = prompt_tok;
+    m->slots[r].prompt = prompt_charge(m, &q);
+}
+
 /* Charge for the k-th output token. */
 static sim_wide token_charge(const struct meter_slot *s, uint64_t k)
 {

@@ -57,11 +57,12 @@ struct meter {
 };
 
 /* Option rows for a `struct meter_conf` that is member `m` of struct `S`. */
-#define METER_WEIGHT_ROWS(S, m)                                                                    \
+#define METER_WEIGHT_ROWS(S, m) METER_WEIGHT_ROWS_OF(S, m, "2")
+#define METER_WEIGHT_ROWS_OF(S, m, wq_default)                                                     \
     {.name = "wp", .type = OPT_DOUBLE, .offset = offsetof(S, m.wp), .min = 0, .max = 1e4,          \
      .def = "1", .unit = "1", .help = "cost of a prompt token (VTC: 1)"},                          \
     {.name = "wq", .type = OPT_DOUBLE, .offset = offsetof(S, m.wq), .min = 0, .max = 1e4,          \
-     .def = "2", .unit = "1", .help = "cost of an output token (VTC: 2)"},                         \
+     .def = wq_default, .unit = "1", .help = "cost of an output token (VTC: 2)"},                         \
     {.name = "extra_charge", .type = OPT_BOOL, .offset = offsetof(S, m.extra_charge), .def = "off",\
      .help = "charge the whole batch once more whenever a request ends, as the VTC artifact does"}
 #define METER_COST_ROWS(S, m)                                                                      \
@@ -83,6 +84,11 @@ static inline struct meter_account *meter_account(const struct meter *m, uint32_
 {
     return client_table_row(&m->accounts, i);
 }
+
+/* Before the first admission of `r`. Charge it only this share, below 1, of everything; charge its prompt
+ * as one of so many tokens (the share, if any, comes after). */
+void meter_scale(struct meter *m, req_id r, double share);
+void meter_prompt_tok(struct meter *m, const struct sched_view *v, req_id r, uint32_t prompt_tok);
 
 /* The rest follows the callbacks of struct policy_ops. `predicted` output tokens are charged at
  * admission; they are not charged again one by one, and those not used are given back at the end. */

@@ -34,6 +34,10 @@ int predictor_open(struct predictor *p, const char *spec, struct policy_env *env
     if (!name) {
         return err_set(e, SIM_E_NOMEM, "no memory for the name of a predictor");
     }
+    if (strcmp(name, "none") == 0 && strcmp(spec, name) == 0) {
+        *p = (struct predictor){.ops = NULL};
+        return 0;
+    }
     const struct predictor_ops *ops = find(name);
     if (!ops) {
         return unknown(name, who, e);
@@ -76,6 +80,9 @@ bool predictor_reach(struct predictor *p, req_id r)
 
 double predictor_predict(struct predictor *p, const struct sched_view *v, req_id r, uint32_t out)
 {
+    if (!p->ops) {
+        return 0;
+    }
     double said = p->ops->predict(p->st, v, r, out), least = (double)out + 1;
     said = said > least ? said : least;
     if (!(p->first[r] > 0)) {
@@ -94,14 +101,14 @@ void predictor_finish(struct predictor *p, const struct sched_view *v, req_id r)
         p->error += off;
         p->abs_error += off < 0 ? -off : off;
     }
-    if (p->ops->learn) {
+    if (p->ops && p->ops->learn) {
         (void)p->ops->learn(p->st, v, r, output);
     }
 }
 
 uint32_t predictor_refines(const struct predictor *p)
 {
-    return p->ops->refines ? p->ops->refines(p->st) : UINT32_MAX;
+    return p->ops && p->ops->refines ? p->ops->refines(p->st) : UINT32_MAX;
 }
 
 size_t predictor_stats(const struct predictor *p, struct policy_stat *ret, size_t max)
@@ -114,7 +121,7 @@ size_t predictor_stats(const struct predictor *p, struct policy_stat *ret, size_
         {"predictions", "1", n},
     };
     size_t i = 0;
-    for (; i < sizeof all / sizeof all[0] && i < max; i++) {
+    for (; p->ops && i < sizeof all / sizeof all[0] && i < max; i++) {
         ret[i] = all[i];
     }
     return i;

@@ -43,7 +43,8 @@ struct predictor {
     double abs_error, error; /* sums of |said - true| and of said - true */
 };
 
-/* `spec` as "noisy{mae=80}"; `who` prefixes messages. Always release, also after an error. */
+/* `spec` as "noisy{mae=80}", or "none": it then says 0 to everything and learns nothing. `who` prefixes
+ * messages. Always release, also after an error. */
 int predictor_open(struct predictor *p, const char *spec, struct policy_env *env, const char *who,
                    struct err *e);
 void predictor_release(struct predictor *p);
@@ -61,6 +62,6 @@ size_t predictor_stats(const struct predictor *p, struct policy_stat *ret, size_
 /* The option row of a policy for it. */
 #define PREDICTOR_ROW(S, field, default_spec)                                                      \
     {.name = "predictor", .type = OPT_STRING, .offset = offsetof(S, field), .def = default_spec,   \
-     .help = "who tells output lengths: oracle, constant, mean, noisy, mope or quantile, with its options"}
+     .help = "who tells output lengths: oracle, constant, mean, noisy, mope, quantile with options; or none"}
 
 #endif

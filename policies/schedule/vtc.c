@@ -172,7 +172,7 @@ static double predicted_output(const struct vtc *t, const struct sched_view *v, 
     return truth + truth * t->predict_range * (2 * u - 1);
 }
 
-static void unqueue(struct vtc *t, req_id r)
+void vtc_unqueue(struct vtc *t, req_id r)
 {
     uint32_t i = t->meter.slots[r].account;
     req_fifo_remove(&t->clients[i].fifo, &t->links, r);
@@ -184,7 +184,7 @@ void vtc_admit(void *st, const struct sched_view *v, req_id r, uint32_t cached_t
 {
     (void)cached_tok;
     struct vtc *t = st;
-    unqueue(t, r);
+    vtc_unqueue(t, r);
     meter_admit(&t->meter, r, predicted_output(t, v, r, t->meter.slots[r].account));
 }
 
@@ -240,7 +240,7 @@ void vtc_resume(void *st, const struct sched_view *v, req_id r)
 void vtc_drop(void *st, const struct sched_view *v, req_id r)
 {
     (void)v;
-    unqueue(st, r);
+    vtc_unqueue(st, r);
 }
 
 /* The least counter now may be overtaken by each of the others that wait. */

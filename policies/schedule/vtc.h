@@ -44,6 +44,8 @@ extern const struct opt_choice vtc_lift_choices[], vtc_predict_choices[];
          .unit = "1", .help = "the oracle is off by up to this share, uniformly (VTC: 0.5)"},      \
         OPT_END
 
+/* `r` leaves its client's queue. */
+void vtc_unqueue(struct vtc *t, req_id r);
 int vtc_init(void *st, struct policy_env *env, struct err *e);
 void vtc_release(void *st);
 const char *vtc_arrive(void *st, const struct sched_view *v, req_id r);

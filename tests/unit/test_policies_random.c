@@ -225,6 +225,9 @@ static void test_vtc_jumps(void **state)
         {"vtc{predict=oracle, predict_range=0.7, cost=profiled}", false},
         {"vtc{predict=mean, extra_charge=on}", false},
         {"vtc{predict=mean, cost=profiled}", false},
+        {"equinox{predictor=none, beta=0, delta=2}", true},
+        {"equinox", false},
+        {"equinox{predictor=none, alpha=0, beta=1}", false},
     };
     struct twins t = {.watch_next = true, .counters = true};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -239,7 +242,8 @@ static void test_other_jumps(void **state)
 {
     (void)state;
     static const char *const specs[] = {"fcfs", "priority", "sjf", "srpt", "rpm{limit=3}", "mdrr",
-                                        "mdrr{quantum=37.5, extra_charge=on}", "vtc{lift=max}"};
+                                        "mdrr{quantum=37.5, extra_charge=on}", "vtc{lift=max}",
+                                        "ltr", "ltr{starve=7}"};
     struct twins t = {.watch_next = false};
     for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++) {
         for (uint64_t seed = 0; seed < SEEDS; seed++) {
@@ -257,6 +261,26 @@ static void test_check_finds_nothing(void **state)
         snprintf(spec, sizeof spec, "check(log(%s))", policies[i]->name);
         for (uint64_t seed = 0; seed < 4; seed++) {
             live(&t, spec, spec, seed);
+        }
+    }
+}
+
+/* alpha 1, beta 0, delta 0: the user's counter alone, undiminished, is VTC's. */
+static void test_equinox_is_vtc(void **state)
+{
+    (void)state;
+    static const char *const pairs[][2] = {
+        {"vtc", "predictor=none"},
+        {"vtc{lift=paper, wq=3}", "predictor=none, lift=paper, wq=3"},
+        {"vtc{lift=off, extra_charge=on}", "predictor=none, lift=off, extra_charge=on"},
+        {"vtc{predict=oracle}", "predictor=oracle"},
+    };
+    struct twins t = {.watch_next = true, .counters = true};
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        char spec[120];
+        snprintf(spec, sizeof spec, "equinox{wq=2, alpha=1, beta=0, delta=0, %s}", pairs[i][1]);
+        for (uint64_t seed = 0; seed < SEEDS; seed++) {
+            live(&t, pairs[i][0], spec, seed);
         }
     }
 }
@@ -374,6 +398,7 @@ int main(void)
         cmocka_unit_test(test_vtc_jumps),         cmocka_unit_test(test_other_jumps),
         cmocka_unit_test(test_check_finds_nothing), cmocka_unit_test(test_one_client_is_fcfs),
         cmocka_unit_test(test_charges_add_up),    cmocka_unit_test(test_heap),
+        cmocka_unit_test(test_equinox_is_vtc),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
