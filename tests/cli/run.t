@@ -55,7 +55,7 @@ $ tail -n +2 m.csv | awk -F, '{print $1, $3}' | sort > printed; steelyard list m
 $ steelyard run c.json --trace - --format csv < t.csv | cmp - m.csv
 $ gzip -c t.csv > t.csv.gz; steelyard run c.json --trace t.csv.gz --format csv | cmp - m.csv
 # Ctrl-C ends a run in order.
-$ timeout --preserve-status -s INT 0.5 steelyard run c.json --set trace.repeat=1000000 2> err; echo $?; sed 's/[0-9.]* s of/T s of/' err
+$ timeout --foreground --preserve-status -s INT 0.5 steelyard run c.json --set trace.repeat=1000000 2> err; echo $?; sed 's/[0-9.]* s of/T s of/' err
 1> 130
 1> steelyard: interrupted at T s of simulated time
 # A log of decisions, and a check around a policy, do not change the results.
