@@ -16,6 +16,7 @@ struct batch_shape {
     uint32_t n_decode;       /* sequences that get one token each from their KV */
     uint32_t n_prefill;      /* prefill chunks */
     uint64_t decode_ctx_tok; /* sum of contexts over the decodes */
+    uint64_t decode_ctx_sq;  /* sum of their squares; 0 = not known, contexts count as equal */
     uint64_t prefill_tok;    /* new tokens over all chunks */
     uint64_t prefill_ctx_tok; /* sum over chunks of (tokens already in KV + chunk length) */
     uint64_t prefill_pairs;  /* sum over chunks of attended (query, key) pairs: q*c0 + q(q+1)/2 */
@@ -40,6 +41,7 @@ struct cost_env {
     const struct llm_shape *llm;   /* NULL when the run names no model (linear models need none) */
     const struct gpu_profile *gpu; /* NULL likewise */
     uint32_t tp;                   /* tensor-parallel degree */
+    uint32_t max_seqs;             /* most sequences of a step; 0 = not known */
     struct arena *arena;
     /* Filled by init, shown with the results; in the arena. */
     const char *provenance;        /* "roofline, H100 datasheet, efficiency 0.70/0.80 ..." */

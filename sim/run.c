@@ -94,6 +94,7 @@ static int load_cost(struct run *r)
     r->cost_env = (struct cost_env){.llm = r->has_llm ? &r->llm : NULL,
                                     .gpu = r->has_gpu ? &r->gpu : NULL,
                                     .tp = (uint32_t)r->cfg->tp,
+                                    .max_seqs = r->traits.max_seqs,
                                     .arena = r->arena};
     return r->cost->init(r->cost_state, &r->cost_env, r->err);
 }
@@ -476,7 +477,7 @@ int run_execute(const struct run_config *c, const struct run_hooks *h, struct ru
     r->hooks = h;
     r->arena = a;
     r->err = e;
-    if (load_machine(r) < 0 || load_cost(r) < 0 || load_batcher(r) < 0 || size_pool(r) < 0 ||
+    if (load_machine(r) < 0 || load_batcher(r) < 0 || load_cost(r) < 0 || size_pool(r) < 0 ||
         load_policy(r) < 0 || workload_open(&r->load, c, a, e) < 0 || build_engine(r) < 0 ||
         engine_run(&r->engine, e) < 0 || fill_result(r, ret) < 0) {
         rc = e->code;

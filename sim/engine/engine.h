@@ -186,6 +186,7 @@ struct engine {
     uint64_t planned, done;
     uint32_t n_decoding;
     uint64_t base_sum; /* sum of bases, modulo 2^64 */
+    uint64_t base_sq;  /* sum of their squares, modulo 2^64: sums of squared contexts come out exact */
     uint64_t version;
     req_id *heap; /* by (finish_index, serial) */
     uint32_t n_heap, cap_heap;

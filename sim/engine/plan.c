@@ -557,14 +557,18 @@ int decodes_join(struct engine *e, req_id r)
     kv_join(e->kv, &l->kv, l->base);
     e->n_decoding++;
     e->base_sum += l->base;
+    e->base_sq += l->base * l->base;
     e->version++;
     return finish_heap_add(e, r);
 }
 
 void decodes_leave(struct engine *e, req_id r)
 {
+    uint64_t base = live_of(e, r)->base;
+
     e->n_decoding--;
-    e->base_sum -= live_of(e, r)->base;
+    e->base_sum -= base;
+    e->base_sq -= base * base;
     e->version++;
 }
 
@@ -574,6 +578,7 @@ static int stall(struct engine *e, struct step *s, req_id r)
     struct live *l = live_of(e, r);
 
     kv_stall(e->kv, &l->kv, l->base);
+    e->base_sq += 2 * l->base + 1;
     l->base++;
     l->join_index++;
     l->finish_index++;
@@ -602,19 +607,25 @@ static int seal_one_by_one(struct engine *e, struct step *s)
 
 static int seal_decode(struct engine *e, struct step *s)
 {
-    uint64_t stalled_ctx = 0;
+    uint64_t stalled_ctx = 0, stalled_sq = 0;
 
     s->index = ++e->planned;
     if (e->one_by_one && seal_one_by_one(e, s) < 0) {
         return SIM_E_NOMEM;
     }
     for (uint32_t i = 0; i < s->n_stalled; i++) {
-        stalled_ctx += e->planned - live_of(e, s->stalled[i])->base;
+        uint64_t ctx = e->planned - live_of(e, s->stalled[i])->base;
+
+        stalled_ctx += ctx;
+        stalled_sq += ctx * ctx;
     }
     s->version = e->version;
     s->shape.n_decode = e->n_decoding - s->n_stalled;
     s->shape.kv_resident_tok = e->n_decoding * e->planned - e->base_sum;
     s->shape.decode_ctx_tok = s->shape.kv_resident_tok - stalled_ctx;
+    /* Sum of (planned - base)^2, every term modulo 2^64; the sum itself is far below it. */
+    s->shape.decode_ctx_sq = e->n_decoding * e->planned * e->planned -
+                             2 * e->planned * e->base_sum + e->base_sq - stalled_sq;
     while (e->n_heap > 0 && live_of(e, e->heap[0])->finish_index == e->planned) {
         req_id r = e->heap[0];
         struct live *l = live_of(e, r);

@@ -341,6 +341,7 @@ static int jump(struct engine *e, uint64_t j)
         struct step *s = i == 0 ? last : e->cur;
 
         s->index += j;
+        s->shape.decode_ctx_sq += j * (2 * s->shape.decode_ctx_tok + j * s->shape.n_decode);
         s->shape.decode_ctx_tok += j * s->shape.n_decode;
         s->shape.kv_resident_tok += j * s->shape.n_decode;
     }
@@ -422,10 +423,19 @@ static int stuck(struct engine *e)
 int engine_verify(const struct engine *e, struct err *err)
 {
     uint64_t gone = e->n.finished + e->n.rejected + e->n.refused;
+    uint64_t sum = 0, sq = 0;
     uint32_t n = 0;
 
     for (req_id r = e->view.running_head; r != REQ_NONE; r = e->reqs[r].q_next) {
+        const struct live *l = live_of(e, r);
+        uint64_t base = l->state == LIVE_DECODE ? l->base : 0;
+
+        sum += base;
+        sq += base * base;
         n++;
+    }
+    if (sum != e->base_sum || sq != e->base_sq) {
+        return err_set(err, SIM_E_CHECK, "the sums over the contexts of %u decodes are off", e->n_decoding);
     }
     if (n != e->n_running) {
         return err_set(err, SIM_E_CHECK, "%u requests in the running list, %u counted", n, e->n_running);

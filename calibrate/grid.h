@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Measured points, a physical trend through them (robust least squares), and the full table that comes
+ * of both: in the ratio measured/trend, which is flat where the trend is right, neighbours along each
+ * axis fill what was not measured. */
+#ifndef STEELYARD_GRID_H
+#define STEELYARD_GRID_H
+
+#include "sim/core/arena.h"
+#include "sim/core/err.h"
+#include "sim/core/types.h"
+
+#define GRID_DIMS  4
+#define TREND_MAX  8
+
+struct points {
+    uint32_t dims;
+    size_t n, cap;
+    double *x; /* n rows of dims */
+    double *y;
+};
+
+int points_add(struct points *p, const double *x, double y, struct err *e);
+void points_release(struct points *p);
+
+/* A sum of physically shaped terms (constant, work, traffic ...), fitted to relative error with
+ * bisquare weights: a handful of points that are off does not bend it. */
+struct trend {
+    uint32_t n;
+    void (*terms)(const double *x, double *ret, const void *ctx);
+    const void *ctx;
+    double c[TREND_MAX];
+    double floor; /* never below: a negative sum would have no ratio */
+};
+int trend_fit(struct trend *t, const struct points *p, struct err *e);
+double trend_at(const struct trend *t, const double *x);
+
+struct grid {
+    uint32_t dims, n[GRID_DIMS];
+    double *at[GRID_DIMS];
+    size_t size;
+    double *v; /* row-major, the last axis fastest; NaN = not known */
+};
+
+/* Axes are the distinct places of the points; points at one place are averaged. */
+int grid_from(struct grid *g, const struct points *p, struct arena *a, struct err *e);
+int grid_fill(struct grid *g, const struct trend *t, struct err *e);
+/* At any place: linear in the logarithms of places and of ratios to the trend. */
+double grid_at(const struct grid *g, const struct trend *t, const double *x);
+
+/* Held-out errors of one family of kernels. */
+struct tally {
+    size_t n, cap;
+    double *error, *roofline; /* |predicted - measured| / measured */
+};
+int tally_add(struct tally *t, double measured, double predicted, double roofline, struct err *e);
+void tally_release(struct tally *t);
+
+/* k-fold over the measured places of the grid: each fold is left out, the trend fitted and the table
+ * filled without it, and the left-out places predicted. `roof` may be NULL. */
+typedef double roof_fn(const void *ctx, const double *x);
+int grid_validate(const struct points *p, const struct trend *like, uint32_t folds, roof_fn *roof,
+                  const void *roof_ctx, struct tally *tally, struct err *e);
+
+#endif
