@@ -54,6 +54,7 @@ struct config_args {
     size_t n_set, cap_set;
     const char **set; /* "key=value" with the flag it came from: "--gpu" ... */
     const char **flag;
+    bool no_environment; /* leave STEELYARD_* alone: the flags say everything */
 };
 int config_args_add(struct config_args *a, const char *flag, const char *key, const char *value,
                     struct arena *ar, struct err *e);

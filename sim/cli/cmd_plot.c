@@ -6,12 +6,10 @@
 
 #include <errno.h>
 #include <math.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 
+#include "sim/cli/gnuplot.h"
 #include "sim/observe/metrics_glossary.h"
 #include "sim/results/db.h"
 #include "sim/results/interval.h"
@@ -39,7 +37,7 @@ static const char usage[] =
 
 extern const struct subcommand cmd_plot;
 
-enum { MAX_LINES = 10, MAX_PANELS = 6, MAX_CLIENTS = 8, MAX_ONLY = 16 };
+enum { MAX_LINES = GNUPLOT_LINES, MAX_PANELS = 6, MAX_CLIENTS = 8, MAX_ONLY = 16 };
 
 enum kind { KIND_CDF_TTFT, KIND_CDF_TPOT, KIND_SERVICE, KIND_LOAD, KIND_THROUGHPUT, N_KINDS };
 static const char *const kind_names[] = {"cdf-ttft", "cdf-tpot", "service", "load", "throughput", "all"};
@@ -251,84 +249,6 @@ static void point(struct figure *f, double x, double y)
     f->y_min = y < f->y_min ? y : f->y_min;
 }
 
-/* Text inside a gnuplot '...' string. */
-static void quoted(FILE *gp, const char *text)
-{
-    fputc('\'', gp);
-    for (; *text; text++) {
-        fputs(*text == '\'' ? "''" : (char[]){*text, '\0'}, gp);
-    }
-    fputc('\'', gp);
-}
-
-/* Okabe and Ito's colours, told apart with any colour vision, in an order of changing lightness, each with
- * dashes and a point of its own so that a grey print can be read, too. */
-static void write_style(FILE *gp)
-{
-    static const char *const colour[MAX_LINES] = {"#000000", "#d55e00", "#0072b2", "#e69f00", "#009e73",
-                                                  "#cc79a7", "#56b4e9", "#7f7f7f", "#8b4513", "#4b0082"};
-    static const int dash[MAX_LINES] = {1, 2, 4, 5, 3, 2, 4, 5, 3, 2};
-    static const int mark[MAX_LINES] = {7, 5, 9, 11, 13, 6, 4, 8, 10, 12};
-    for (int i = 0; i < MAX_LINES; i++) {
-        fprintf(gp, "set linetype %d lc rgb '%s' dt %d pt %d lw 1.6 ps 1.1\n", i + 1, colour[i], dash[i],
-                mark[i]);
-    }
-    fputs("set border 3 lc rgb '#444444'\nset tics nomirror out\n"
-          "set grid back lc rgb '#dcdcdc' lt 1 lw 0.6\n"
-          "set key outside below center horizontal samplen 4 spacing 1.15 height 1\n"
-          "set encoding utf8\n", gp);
-}
-
-static void write_terminal(FILE *gp, const struct figure *f, bool svg, int width, int height)
-{
-    if (svg) {
-        fprintf(gp, "\nset terminal svg noenhanced size %d,%d dynamic font 'DejaVu Sans,15' "
-                    "background 'white'\n", width, height);
-    } else {
-        fprintf(gp, "\nset terminal pngcairo noenhanced size %d,%d font 'DejaVu Sans,15' "
-                    "background 'white'\n", width, height);
-    }
-    fprintf(gp, "set output '%s.%s'\n", f->name, svg ? "svg" : "png");
-}
-
-/* ---- running gnuplot ---- */
-
-extern char **environ;
-
-static int spawn_gnuplot(const struct plot *p, const char *script, pid_t *ret)
-{
-    char *const args[] = {(char *)"gnuplot", (char *)script, NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addchdir_np(&actions, p->folder);
-    int rc = posix_spawnp(ret, "gnuplot", &actions, NULL, args, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    return rc;
-}
-
-static int run_gnuplot(struct plot *p, const char *name, struct err *e)
-{
-    pid_t pid = 0;
-    int status = 0;
-    const char *script = arena_printf(&p->ar, "%s.gp", name);
-    if (!script) {
-        return no_memory(e);
-    }
-    fflush(stdout);
-    int rc = spawn_gnuplot(p, script, &pid);
-    if (rc != 0) {
-        return err_set(e, SIM_E_IO, "gnuplot cannot be started (%s): install the package gnuplot-nox "
-                                    "(apt install gnuplot-nox); data and scripts are in %s",
-                       strerror(rc), p->folder);
-    }
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        return err_set(e, SIM_E_IO, "gnuplot failed on %s/%s.gp", p->folder, name);
-    }
-    return 0;
-}
-
 typedef void body_fn(FILE *gp, const struct figure *f);
 
 /* Write the script, draw, and say what there is now. */
@@ -341,16 +261,16 @@ static int figure_end(struct figure *f, body_fn *body, int width, int height, st
         return SIM_E_IO;
     }
     fprintf(gp, "# gnuplot %s.gp\n", f->name);
-    write_style(gp);
+    gnuplot_style(gp);
     for (int svg = 0; svg < 2; svg++) {
         if (svg ? p->o.svg : p->o.png) {
-            write_terminal(gp, f, svg, width, height);
+            gnuplot_terminal(gp, f->name, svg, width, height);
             body(gp, f);
             fprintf(gp, "set output\n");
         }
     }
     rc = close_file(p, gp, f->name, "gp", e);
-    rc = rc < 0 ? rc : run_gnuplot(p, f->name, e);
+    rc = rc < 0 ? rc : gnuplot_run(p->folder, f->name, &p->ar, e);
     for (int svg = 0; rc == 0 && svg < 2; svg++) {
         if (svg ? p->o.svg : p->o.png) {
             printf("%s/%s.%s\n", p->folder, f->name, svg ? "svg" : "png");
@@ -489,7 +409,7 @@ static void cdf_body(FILE *gp, const struct figure *f)
     for (size_t i = 0; i < f->n; i++) {
         fprintf(gp, "%s'%s.dat' index %zu using ($1/%d):2 with lines lt %zu lw 2.2 title ",
                 i ? ", \\\n     " : "", f->name, i, (int)unit, i + 1);
-        quoted(gp, f->title[i]);
+        gnuplot_quoted(gp, f->title[i]);
     }
     fputc('\n', gp);
 }
@@ -618,12 +538,12 @@ static void service_body(FILE *gp, const struct figure *f)
             rows, cols, f->y_max * 1.08);
     for (size_t i = 0; i < panels; i++) {
         fputs("set title ", gp);
-        quoted(gp, legend(p, p->shown[i], false));
+        gnuplot_quoted(gp, legend(p, p->shown[i], false));
         fputs(" offset 0,-0.5\nplot ", gp);
         for (size_t k = 0; k < clients; k++) {
             fprintf(gp, "%s'%s.dat' index %zu with lines lt %zu lw 2 title ", k ? ", \\\n     " : "",
                     f->name, i * clients + k, k + 1);
-            quoted(gp, f->title[i * clients + k]);
+            gnuplot_quoted(gp, f->title[i * clients + k]);
         }
         fputc('\n', gp);
     }
@@ -767,7 +687,7 @@ static void load_body(FILE *gp, const struct figure *f)
     for (size_t i = 0; i < f->n; i++) {
         fprintf(gp, "%s'%s.dat' index %zu using 1:(y($2)):3:4:(y($5)):(y($6)) with xyerrorlines lt %zu title ",
                 i ? ", \\\n     " : "", f->name, i, i + 1);
-        quoted(gp, f->title[i]);
+        gnuplot_quoted(gp, f->title[i]);
     }
     fputc('\n', gp);
 }
@@ -934,15 +854,6 @@ static int split_place(struct plot *p, struct err *e)
     return p->folder && p->stem ? 0 : no_memory(e);
 }
 
-static int make_folder(const struct plot *p, struct err *e)
-{
-    struct stat st;
-    if (mkdir(p->folder, 0777) == 0 || (stat(p->folder, &st) == 0 && S_ISDIR(st.st_mode))) {
-        return 0;
-    }
-    return err_set(e, SIM_E_IO, "%s: %s", p->folder, strerror(errno == EEXIST ? ENOTDIR : errno));
-}
-
 static int draw(struct plot *p, enum kind k, struct err *e)
 {
     switch (k) {
@@ -964,7 +875,7 @@ static int plot(struct plot *p, struct err *e)
     int rc = split_place(p, e);
     rc = rc < 0 ? rc : results_open(&p->db, p->o.db, RESULTS_READ, e);
     rc = rc < 0 ? rc : read_groups(p, e);
-    rc = rc < 0 ? rc : make_folder(p, e);
+    rc = rc < 0 ? rc : gnuplot_folder(p->folder, e);
     for (int k = 0; rc == 0 && k < N_KINDS; k++) {
         if (p->o.kind == k || p->o.kind == N_KINDS) {
             rc = draw(p, (enum kind)k, e);

@@ -424,7 +424,7 @@ int config_resolve(struct run_config *ret, const struct config_args *a,
     }
     int rc = opt_defaults(run_options, ret, ar, e);
     rc = rc == 0 && a->file ? read_file(&r, e) : rc;
-    rc = rc == 0 ? read_environment(&r, e) : rc;
+    rc = rc == 0 && !a->no_environment ? read_environment(&r, e) : rc;
     rc = rc == 0 ? read_flags(&r, a, e) : rc;
     rc = rc == 0 ? check_plugins(&r, e) : rc;
     return rc == 0 && ret_origin ? list_origins(&r, ret_origin, ret_n, e) : rc;

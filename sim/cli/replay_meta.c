@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "sim/cli/slora.h"
 #include "sim/core/json.h"
 #include "sim/core/opt.h"
 
@@ -87,57 +88,33 @@ static int give_gpu(struct replay_meta *m, struct config_args *args, struct aren
 
 /* ---- S-LoRA as in the VTC artifact ---- */
 
-/* Schedulers of the artifact (fairness.md 2.4). The recorded runs carry its extra charge at each
- * finish; an unlabelled run of its top folder is a VTC run (fairness.md 2.8, trap 5). */
-static const struct {
-    const char *said, *policy;
-} vtc_schedulers[] = {
-    {"FCFS", "fcfs"},
-    {"VTC", "vtc{extra_charge=on}"},
-    {"VTC_predict", "vtc{predict=mean,extra_charge=on}"},
-    {"VTC_oracle", "vtc{predict=oracle,extra_charge=on}"},
-    {"VTC_profile", "vtc{cost=profiled,extra_charge=on}"},
-    {"VTC_oracle_profile", "vtc{cost=profiled,predict=oracle,extra_charge=on}"},
-    {"LCF", "lcf{extra_charge=on}"},
-};
-
+/* An unlabelled run of its top folder is a VTC run (fairness.md 2.8, trap 5). */
 static const char *vtc_policy(struct replay_meta *m, struct arena *ar)
 {
     const char *rpm = strstr(m->run, "rpm");
+    const char *policy = m->scheduler ? slora_policy(m->scheduler) : NULL;
 
     if (m->scheduler && strcmp(m->scheduler, "LShare") == 0 && rpm) {
-        return arena_printf(ar, "rpm{limit=%d}", atoi(rpm + 3));
+        return slora_rpm(atoi(rpm + 3), ar);
     }
-    for (size_t i = 0; m->scheduler && i < sizeof(vtc_schedulers) / sizeof(vtc_schedulers[0]); i++) {
-        if (strcmp(m->scheduler, vtc_schedulers[i].said) == 0) {
-            return vtc_schedulers[i].policy;
-        }
+    if (!policy) {
+        m->notes = "the scheduler is not recorded: VTC is assumed";
+        policy = slora_policy("VTC");
     }
-    m->notes = "the scheduler is not recorded: VTC is assumed";
-    return vtc_schedulers[1].policy;
+    return policy;
 }
 
-/* One set of constants for all runs of the artifact: prompts are two tokens longer on the server, and a
- * request takes 30 ms from the client to the queue (VTC-artifact 192c2e2; both found on its recorded
- * runs). The first step of a run is cold: the first answers of six of the seven recorded `real` runs
- * took 1.16 to 1.28 s, a warm one of that length 0.1 to 0.2 s. */
 static int give_slora(struct replay_meta *m, const cJSON *run, struct config_args *args,
                       struct arena *ar, struct err *e)
 {
     bool a100 = m->gpu && strstr(m->gpu, "A100");
+    const char *policy = vtc_policy(m, ar);
 
-    if (give(args, "batcher", "lightllm-slora", ar, e) < 0 ||
-        give(args, "policy", vtc_policy(m, ar), ar, e) < 0 ||
-        give(args, "cost", a100 ? "linear{set=a100-slora-13b}" : "linear{set=a10g-slora}", ar, e) < 0 ||
-        give(args, "load.prompt_extra", "2", ar, e) < 0 ||
-        give(args, "engine.request_delay", "30ms", ar, e) < 0 ||
-        give(args, "engine.cold_start", "1s", ar, e) < 0) {
-        return e->code;
-    }
     if (strncmp(m->run, "debug", 5) == 0) {
         m->notes = "recorded with older code on a GPU that is not stated: not a reference";
     }
-    return give_number(args, "kv.tokens", number_of(run, "kv_pool_tokens"), ar, e);
+    return slora_settings(args, "the run's description", policy, a100,
+                          number_of(run, "kv_pool_tokens"), ar, e);
 }
 
 /* ---- vLLM ---- */
