@@ -12,12 +12,12 @@
 #include "sim/core/json.h"
 
 static const char usage[] =
-    "usage: steelyard reproduce [ID ...] [--list] [--format text|json] [--data DIR] [-o DIR] [--strict]\n"
+    "usage: steelyard reproduce ID...|all|--list [--format text|json] [--data DIR] [-o DIR] [--strict]\n"
     "\n"
     "Simulates what a paper ran and prints, for each published number, ours, the ratio and a verdict:\n"
     "inside or outside of the tolerance, or, where the order is what was published, whether it holds.\n"
-    "Without an ID all are made. One set of engine settings serves every table and figure. What lies\n"
-    "outside is explained in results/reproduce/README.md.\n"
+    "One set of engine settings serves every table and figure. Ours is the mean over 25 repetitions, with\n"
+    "its standard deviation. What lies outside is explained in results/reproduce/README.md.\n"
     "\n"
     "  --list             what can be reproduced\n"
     "  --data DIR         folder with groundtruth/vtc, the recorded runs; default\n"
@@ -36,7 +36,7 @@ static const char usage[] =
 extern const struct subcommand cmd_reproduce;
 
 struct options {
-    bool list, json, strict, quiet;
+    bool list, all, json, strict, quiet;
     const char *data, *figures;
     size_t n;
     const struct reproduction **id;
@@ -54,12 +54,13 @@ static const struct reproduction *find(const char *id, struct err *e)
     const char *name[64];
     size_t n = 0;
 
-    for (; reproductions_vtc[n].id && n < sizeof(name) / sizeof(name[0]); n++) {
+    for (; reproductions_vtc[n].id && n < sizeof(name) / sizeof(name[0]) - 1; n++) {
         name[n] = reproductions_vtc[n].id;
         if (strcmp(id, name[n]) == 0) {
             return &reproductions_vtc[n];
         }
     }
+    name[n++] = "all";
     cli_not_known("reproduction", id, name, n, " (steelyard reproduce --list)", SIM_E_USAGE, e);
     return NULL;
 }
@@ -112,7 +113,9 @@ static int parse(struct options *o, int argc, char **argv, struct arena *ar, str
         if (rc == 0 && argv[i][0] == '-') {
             return cli_unknown(&cmd_reproduce, argv[i], e);
         }
-        if (rc == 0) {
+        if (rc == 0 && strcmp(argv[i], "all") == 0) {
+            o->all = true;
+        } else if (rc == 0) {
             o->id[o->n] = find(argv[i], e);
             rc = o->id[o->n++] ? 1 : e->code;
         }
@@ -120,7 +123,9 @@ static int parse(struct options *o, int argc, char **argv, struct arena *ar, str
             return rc;
         }
     }
-    return 0;
+    return o->n || o->all || o->list
+               ? 0
+               : err_set(e, SIM_E_USAGE, "reproduce what? Names from 'steelyard reproduce --list', or all");
 }
 
 /* ---- where the recorded runs are ---- */
@@ -271,12 +276,12 @@ static int reproduce(struct repro *p, const struct options *o, struct work *w, c
 
 static int all(struct repro *p, const struct options *o, struct work *w, struct err *e)
 {
-    for (size_t i = 0; i < o->n; i++) {
+    for (size_t i = 0; !o->all && i < o->n; i++) {
         if (reproduce(p, o, w, o->id[i], e) < 0) {
             return e->code;
         }
     }
-    for (const struct reproduction *r = reproductions_vtc; o->n == 0 && r->id; r++) {
+    for (const struct reproduction *r = reproductions_vtc; o->all && r->id; r++) {
         if (reproduce(p, o, w, r, e) < 0) {
             return e->code;
         }
@@ -297,12 +302,12 @@ static int judge(const struct repro *p, struct err *e)
 
 static int make(struct repro *p, const struct options *o, struct err *e)
 {
-    struct work w = {.all = o->n};
+    struct work w = {.all = o->all ? 0 : o->n};
 
     if (find_data(o, p, e) < 0 || (o->figures && gnuplot_folder(o->figures, e) < 0)) {
         return e->code;
     }
-    for (const struct reproduction *r = reproductions_vtc; o->n == 0 && r->id; r++) {
+    for (const struct reproduction *r = reproductions_vtc; o->all && r->id; r++) {
         w.all++;
     }
     p->figures = o->figures;
