@@ -99,6 +99,27 @@ void meter_finishing(struct meter *m, const struct sched_view *v);
 void meter_finish(struct meter *m, const struct sched_view *v, req_id r);
 void meter_pause(struct meter *m, req_id r); /* also for preempt */
 void meter_resume(struct meter *m, req_id r);
+/* The callbacks of a policy that do nothing but meter, for its state `struct S` with a member `meter`:
+ * NAME_first_token, NAME_decode, NAME_pause and NAME_resume. */
+#define METER_CALLBACKS(S)                                                                         \
+    static void S##_first_token(void *st, const struct sched_view *v, req_id r)                    \
+    {                                                                                              \
+        meter_first_token(&((struct S *)st)->meter, v, r);                                         \
+    }                                                                                              \
+    static void S##_decode(void *st, const struct sched_view *v, uint64_t k)                       \
+    {                                                                                              \
+        meter_decode(&((struct S *)st)->meter, v, k);                                              \
+    }                                                                                              \
+    static void S##_pause(void *st, const struct sched_view *v, req_id r)                          \
+    {                                                                                              \
+        (void)v;                                                                                   \
+        meter_pause(&((struct S *)st)->meter, r);                                                  \
+    }                                                                                              \
+    static void S##_resume(void *st, const struct sched_view *v, req_id r)                         \
+    {                                                                                              \
+        (void)v;                                                                                   \
+        meter_resume(&((struct S *)st)->meter, r);                                                 \
+    }
 /* Output tokens of a request that are out. */
 uint32_t meter_generated(const struct meter *m, req_id r);
 /* Iterations until a further request joins the sums; UINT64_MAX = never. */

@@ -5,6 +5,7 @@
  * Rejected ones do not count. The last `limit` accepted times per client decide, in a ring. */
 #include <math.h>
 
+#include "policies/rate.h"
 #include "policies/schedule/fcfs.h"
 
 struct rpm {
@@ -17,8 +18,7 @@ struct rpm {
 };
 
 struct rpm_client {
-    sim_ns *accepted_ns; /* ring of `limit` times */
-    uint64_t n_accepted;
+    struct rate accepted;
 };
 
 static const struct opt_row rpm_options[] = {
@@ -51,10 +51,7 @@ static struct rpm_client *rpm_client(struct rpm *p, uint32_t client)
         return NULL;
     }
     struct rpm_client *c = client_table_row(&p->clients, i);
-    if (!c->accepted_ns) {
-        c->accepted_ns = arena_calloc(p->arena, (size_t)p->limit, sizeof *c->accepted_ns);
-    }
-    return c->accepted_ns ? c : NULL;
+    return rate_reach(&c->accepted, p->limit, p->arena) ? c : NULL;
 }
 
 static const char *rpm_arrive(void *st, const struct sched_view *v, req_id r)
@@ -67,14 +64,12 @@ static const char *rpm_arrive(void *st, const struct sched_view *v, req_id r)
     if (!c) {
         return policy_no_memory;
     }
-    sim_ns *oldest = &c->accepted_ns[c->n_accepted % (uint64_t)p->limit];
-    if (c->n_accepted >= (uint64_t)p->limit && now - *oldest <= p->window_ns) {
+    if (rate_is_full(&c->accepted, p->limit, p->window_ns, now)) {
         return "the client is over its limit of requests per window";
     }
     const char *refused = fcfs_arrive(st, v, r);
     if (!refused) {
-        *oldest = now;
-        c->n_accepted++;
+        rate_note(&c->accepted, p->limit, now);
     }
     return refused;
 }

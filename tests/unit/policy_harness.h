@@ -28,7 +28,7 @@ struct harness {
     struct err err;
     struct sched_view v;
     struct req reqs[H_SLOTS];
-    uint32_t output[H_SLOTS];
+    uint32_t output[H_SLOTS], cached[H_SLOTS];
     uint64_t serial;
     char log[4000];
     unsigned n_violations;
@@ -39,11 +39,19 @@ struct h_req {
     uint32_t client, prompt, output;
     double at_s, weight; /* weight 0 means 1 */
     int priority;
+    uint64_t session;
+    uint32_t turn, cached;
+    float ttft_ms, tpot_ms, e2e_ms; /* SLOs */
 };
 
 static inline uint32_t h_truth(const void *engine, req_id r)
 {
     return ((const struct harness *)engine)->output[r];
+}
+
+static inline uint32_t h_cached(const void *engine, req_id r)
+{
+    return ((const struct harness *)engine)->cached[r];
 }
 
 static inline void h_log(void *ctx, const char *line)
@@ -67,13 +75,12 @@ static inline int h_try_open(struct harness *h, const char *spec)
     memset(h, 0, sizeof *h);
     arena_init(&h->arena);
     h->env = (struct policy_env){.arena = &h->arena, .seed = 1, .kv_tok = 10000, .log = h_log,
-                                 .log_ctx = h, .violation = h_violation, .violation_ctx = h};
+                                 .log_ctx = h, .engine = h, .cached_tok = h_cached, .violation = h_violation, .violation_ctx = h};
     h->v = (struct sched_view){
         .reqs = h->reqs, .running_head = REQ_NONE, .running_tail = REQ_NONE};
     int rc = policy_open(spec, &h->env, &h->p, &h->err);
     if (h->env.oracle) {
         h->env.truth_output = h_truth;
-        h->env.engine = h;
     }
     return rc;
 }
@@ -106,8 +113,11 @@ static inline req_id h_arrive(struct harness *h, struct h_req a)
                               .first_token_ns = SIM_NEVER, .client = a.client,
                               .prompt_tok = a.prompt, .priority = a.priority,
                               .state = REQ_WAITING,
-                              .weight = a.weight > 0 ? (float)a.weight : 1};
+                              .weight = a.weight > 0 ? (float)a.weight : 1,
+                              .session = a.session, .turn = a.turn, .ttft_slo_ms = a.ttft_ms,
+                              .tpot_slo_ms = a.tpot_ms, .e2e_slo_ms = a.e2e_ms};
     h->output[r] = a.output;
+    h->cached[r] = a.cached;
     if (h->p.ops->arrive(h->p.st, &h->v, r)) {
         h->reqs[r].state = REQ_FREE;
         return REQ_NONE;
@@ -138,7 +148,7 @@ static inline req_id h_admit(struct harness *h)
     h->v.n_running++;
     h->v.n_waiting--;
     if (h->p.ops->admit) {
-        h->p.ops->admit(h->p.st, &h->v, r, 0);
+        h->p.ops->admit(h->p.st, &h->v, r, h->cached[r]);
     }
     return r;
 }

@@ -3,6 +3,9 @@
  * Rules of the schedulers that share out service, with numbers worked out by hand. */
 #include "policy_harness.h"
 
+#include "policies/gps.h"
+#include "policies/programs.h"
+
 /* Clients of the next `n` admissions, each served to its end at once. */
 static void expect_order(struct harness *h, const char *clients)
 {
@@ -105,6 +108,210 @@ static void test_equinox_bad(void **state)
     }
 }
 
+/* ---- the ideal server ---- */
+
+static double finish_of(const struct gps *g, uint32_t flow)
+{
+    return (double)g->flows[flow].finish / 1024;
+}
+
+/* Capacity 10: 20 and 10 units of work share it until 2 s, the rest has it alone until 3 s. */
+static void test_gps(void **state)
+{
+    (void)state;
+    struct gps g;
+    gps_init(&g, 10);
+    assert_true(gps_reach(&g, 0) && gps_reach(&g, 1));
+    gps_add(&g, 0, 20, 1);
+    gps_add(&g, 1, 10, 1);
+    gps_advance(&g, 1999000000);
+    assert_int_equal(g.active.n, 2);
+    gps_advance(&g, 2000000000);
+    assert_int_equal(g.active.n, 1);
+    assert_int_equal(g.now, 10 * 1024);
+    gps_advance(&g, 2500000000);
+    assert_int_equal(g.now, 15 * 1024);
+    gps_advance(&g, 1000000000); /* the past */
+    assert_int_equal(g.now, 15 * 1024);
+    gps_advance(&g, 4000000000);
+    assert_int_equal(g.active.n, 0);
+    gps_add(&g, 1, 5, 1);
+    assert_true(finish_of(&g, 1) == 25); /* idle time counts for nobody */
+    gps_release(&g);
+}
+
+/* Weights 3 and 1, 30 units each, capacity 8: 2 a second per weight; done at 5 s and at 7.5 s. */
+static void test_gps_weights(void **state)
+{
+    (void)state;
+    struct gps g;
+    gps_init(&g, 8);
+    assert_true(gps_reach(&g, 0) && gps_reach(&g, 1));
+    gps_add(&g, 0, 30, 3);
+    gps_add(&g, 1, 30, 1);
+    assert_true(finish_of(&g, 0) == 10 && finish_of(&g, 1) == 30);
+    gps_advance(&g, 4990000000);
+    assert_int_equal(g.active.n, 2);
+    gps_advance(&g, 5000000000);
+    assert_int_equal(g.active.n, 1);
+    gps_advance(&g, 7490000000);
+    assert_int_equal(g.active.n, 1);
+    gps_advance(&g, 7500000000);
+    assert_int_equal(g.active.n, 0);
+    gps_add(&g, 1, 8, 1); /* a flow that is back */
+    gps_add(&g, 1, 8, 1);
+    assert_true(finish_of(&g, 1) == 46);
+    gps_release(&g);
+}
+
+static void test_programs(void **state)
+{
+    (void)state;
+    struct programs p = {0};
+    for (uint64_t i = 0; i < 1000; i++) {
+        struct req q = {.session = (i % 500) * 64 + 1};
+        assert_int_equal(programs_of(&p, &q), i % 500);
+    }
+    struct req alone = {.session = 0};
+    assert_int_equal(programs_of(&p, &alone), 500);
+    assert_int_equal(programs_of(&p, &alone), 501);
+    programs_release(&p);
+}
+
+/* User 0 floods: finishes 10, 20, 30; user 1 has one job of 25, or of 12.5 at twice the weight. A job of
+ * 2 that comes at 8 s, when virtual time is 4, is before them all. */
+static void test_uwfq(void **state)
+{
+    (void)state;
+    for (int weight = 1; weight <= 2; weight++) {
+        struct harness h;
+        h_open(&h, "uwfq{capacity=1, wq=0}");
+        assert_true(h.env.oracle);
+        backlog(&h, 0, 10, 1, 3);
+        h_arrive(&h, (struct h_req){.client = 1, .prompt = 25, .output = 1, .weight = weight});
+        if (weight == 1) {
+            h_arrive(&h, (struct h_req){.client = 2, .prompt = 2, .output = 1, .at_s = 8});
+        }
+        expect_order(&h, weight == 1 ? "20010" : "0100");
+        h_close(&h);
+    }
+}
+
+/* Memory-time of 100 in, 10 out is 1050. Agent 1 has two such inferences, agent 2 one of 150 in: 1550.
+ * By 1 s the ideal system has done all this, so agent 3 comes after it. */
+static void test_justitia(void **state)
+{
+    (void)state;
+    struct harness h;
+    h_open(&h, "justitia");
+    h_arrive(&h, (struct h_req){.client = 1, .session = 7, .prompt = 100, .output = 10});
+    h_arrive(&h, (struct h_req){.client = 1, .session = 7, .prompt = 100, .output = 10});
+    h_arrive(&h, (struct h_req){.client = 2, .session = 9, .prompt = 150, .output = 10});
+    h_arrive(&h, (struct h_req){.client = 3, .prompt = 100, .output = 10, .at_s = 1});
+    h_arrive(&h, (struct h_req){.client = 4, .prompt = 99, .output = 10, .at_s = 1});
+    expect_order(&h, "21143");
+    h_close(&h);
+}
+
+/* ---- dlpm ---- */
+
+static void test_dlpm(void **state)
+{
+    (void)state;
+    struct harness h;
+    h_open(&h, "dlpm{quantum=100, prefill_cost=1}");
+    for (int i = 0; i < 4; i++) { /* the second has most of its prompt in the cache */
+        h_arrive(&h, (struct h_req){.client = 0, .prompt = 60, .output = 1, .cached = i == 1 ? 50 : 0});
+    }
+    h_arrive(&h, (struct h_req){.client = 1, .prompt = 40, .output = 1, .cached = 20});
+    assert_int_equal(h_next(&h), 1);
+    expect_order(&h, "01"); /* deficits 100 - 11 and 100 - 21 */
+    h_arrive(&h, (struct h_req){.client = 1, .prompt = 70, .output = 1});
+    expect_order(&h, "00"); /* older of equals; 89 - 2 * 61 = -33 */
+    h_arrive(&h, (struct h_req){.client = 1, .prompt = 5, .output = 1});
+    expect_order(&h, "11"); /* though client 0's is older; 79 - 71 - 6 = 2 */
+    expect_order(&h, "0");  /* nobody else waits: a quantum for client 0 alone, 67 - 61 = 6 */
+    backlog(&h, 0, 1, 1, 4);
+    h_arrive(&h, (struct h_req){.client = 1, .prompt = 3, .output = 1});
+    expect_order(&h, "000"); /* 2 each */
+    expect_order(&h, "1");   /* 2 - 4 = -2; client 0 has none left */
+    expect_order(&h, "0");
+    h_close(&h);
+}
+
+/* Of a client only the oldest `depth` count, however well others match. */
+static void test_dlpm_depth(void **state)
+{
+    (void)state;
+    struct harness h;
+    h_open(&h, "dlpm{depth=2}");
+    for (uint32_t i = 0; i < 4; i++) {
+        h_arrive(&h, (struct h_req){.prompt = 60, .output = 1, .cached = i * 10});
+    }
+    assert_int_equal(h_next(&h), 1);
+    h_close(&h);
+}
+
+/* ---- fairserve ---- */
+
+/* 1001 and 101 tokens of 500 expected: 2.002 and 0.202; from then on each is as its kind always is: 1. */
+static void test_fairserve_normalises(void **state)
+{
+    (void)state;
+    struct harness h;
+    h_open(&h, "fairserve");
+    backlog(&h, 0, 1000, 1, 4);
+    backlog(&h, 1, 100, 1, 6);
+    expect_order(&h, "01110101");
+    h_close(&h);
+}
+
+static void test_fairserve_interactions(void **state)
+{
+    (void)state;
+    struct harness h;
+    h_open(&h, "fairserve");
+    backlog(&h, 0, 100, 1, 1);
+    backlog(&h, 1, 100, 1, 2);
+    expect_order(&h, "0");
+    backlog(&h, 0, 100, 1, 1);
+    h_arrive(&h, (struct h_req){.client = 2, .turn = 1, .prompt = 4000, .output = 1});
+    h_arrive(&h, (struct h_req){.client = 2, .turn = 2, .prompt = 4000, .output = 1});
+    expect_order(&h, "22101"); /* 0.202 each after the first of client 1; ties to the first client */
+    h_close(&h);
+}
+
+static void test_fairserve_throttles(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *spec;
+        uint32_t running_tok;
+        bool throttles;
+    } cases[] = {
+        {"fairserve{limit=2, max_running=1}", 10, true},
+        {"fairserve{limit=2, max_running=2}", 10, false},
+        {"fairserve{limit=2}", 9001, true}, /* of 10000 */
+        {"fairserve{limit=2}", 8000, false},
+        {"fairserve{limit=4, max_running=1}", 10, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct harness h;
+        h_open(&h, cases[i].spec);
+        h_arrive(&h, (struct h_req){.client = 0, .prompt = cases[i].running_tok, .output = 5});
+        h_admit(&h);
+        assert_int_not_equal(h_arrive(&h, (struct h_req){.prompt = 10, .output = 1}), REQ_NONE);
+        req_id third = h_arrive(&h, (struct h_req){.prompt = 10, .output = 1});
+        assert_int_equal(third == REQ_NONE, cases[i].throttles);
+        /* inside an interaction, of another user, or later: never */
+        assert_int_not_equal(h_arrive(&h, (struct h_req){.turn = 1, .prompt = 10}), REQ_NONE);
+        assert_int_not_equal(h_arrive(&h, (struct h_req){.client = 1, .prompt = 10}), REQ_NONE);
+        h.v.now_ns += 61000000000;
+        assert_int_not_equal(h_arrive(&h, (struct h_req){.prompt = 10, .output = 1}), REQ_NONE);
+        h_close(&h);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -112,6 +319,16 @@ int main(void)
         cmocka_unit_test(test_equinox_ufc),
         cmocka_unit_test(test_equinox_mix),
         cmocka_unit_test(test_equinox_bad),
+        cmocka_unit_test(test_gps),
+        cmocka_unit_test(test_gps_weights),
+        cmocka_unit_test(test_programs),
+        cmocka_unit_test(test_uwfq),
+        cmocka_unit_test(test_justitia),
+        cmocka_unit_test(test_dlpm),
+        cmocka_unit_test(test_dlpm_depth),
+        cmocka_unit_test(test_fairserve_normalises),
+        cmocka_unit_test(test_fairserve_interactions),
+        cmocka_unit_test(test_fairserve_throttles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
