@@ -262,6 +262,11 @@ static int next_arrival(void *ctx, struct arrival *a, struct err *e)
     return workload_next(&((struct run *)ctx)->load, a, e);
 }
 
+static void request_left(void *ctx, uint64_t serial, sim_ns now, struct arrival *pending)
+{
+    workload_left(&((struct run *)ctx)->load, serial, now, pending);
+}
+
 static float client_weight(void *ctx, uint32_t client)
 {
     return workload_weight(&((struct run *)ctx)->load, client);
@@ -307,6 +312,7 @@ static int build_engine(struct run *r)
         .batcher_name = c->batcher,
         .policy_name = c->policy,
         .arrivals = next_arrival,
+        .left = c->load_sessions || c->load_concurrency > 0 ? request_left : NULL,
         .arrivals_ctx = r,
         .client_weight = client_weight,
         .poll = poll_progress,

@@ -19,6 +19,8 @@ struct run_config {
     int64_t trace_limit;      /* "trace.limit": first n requests; 0 = all */
     int64_t trace_repeat;     /* "trace.repeat": play the trace n times, one after the other */
     double load_scale;        /* "load.scale": arrival rate times this (gaps divided by it) */
+    bool load_sessions;       /* "load.sessions": a turn follows the answer to the one before */
+    int64_t load_concurrency; /* "load.concurrency": most requests in flight; 0 = open loop */
     double load_bootstrap_s;  /* "load.bootstrap": resample the trace in blocks this long; 0 = as it is */
     int64_t prompt_extra_tok; /* "load.prompt_extra": tokens added to each prompt (BOS, template) */
     const char *client_weights; /* "client.weights": "1,2,3" by client id; missing ones are 1 */

@@ -172,12 +172,28 @@ static int resample(struct workload *w, struct err *e)
                           : err_set(e, SIM_E_DATA, "load.bootstrap drew only empty blocks of %s", c->trace);
 }
 
+static int open_sessions(struct workload *w, struct err *e)
+{
+    if (w->cfg->load_bootstrap_s > 0 || w->cfg->trace_repeat > 1) {
+        return err_set(e, SIM_E_CONFIG,
+                       "load.sessions does not go together with load.bootstrap or trace.repeat");
+    }
+    if (hold_all(w, e) < 0) {
+        return e->code;
+    }
+    return sessions_init(&w->sessions, w->all, w->n_all, w->cfg->load_scale, e);
+}
+
 int workload_open(struct workload *w, const struct run_config *c, struct arena *a, struct err *e)
 {
     memset(w, 0, sizeof(*w));
     w->cfg = c;
+    w->by_session = c->load_sessions;
     if (parse_weights(w, a, e) < 0 || open_trace(w, e) < 0) {
         return e->code;
+    }
+    if (w->by_session) {
+        return open_sessions(w, e);
     }
     if (c->load_bootstrap_s > 0 && resample(w, e) < 0) {
         return e->code;
@@ -241,7 +257,22 @@ static int next_pass(struct workload *w, struct err *e)
     return open_trace(w, e);
 }
 
-int workload_next(struct workload *w, struct arrival *ret, struct err *e)
+static int next_of_session(struct workload *w, struct arrival *ret)
+{
+    uint32_t i = 0;
+    sim_ns at = 0;
+    int rc = sessions_next(&w->sessions, &i, &at);
+
+    if (rc == 1) {
+        *ret = w->all[i];
+        ret->time_ns = at;
+        ret->prompt_tok += (uint32_t)w->cfg->prompt_extra_tok;
+        w->given++;
+    }
+    return rc;
+}
+
+static int next_in_time(struct workload *w, struct arrival *ret, struct err *e)
 {
     int rc = raw_next(w, ret, e);
 
@@ -268,6 +299,38 @@ int workload_next(struct workload *w, struct arrival *ret, struct err *e)
     return 1;
 }
 
+int workload_next(struct workload *w, struct arrival *ret, struct err *e)
+{
+    int rc;
+
+    if (w->cfg->load_concurrency > 0 && w->in_flight >= w->cfg->load_concurrency) {
+        return 2;
+    }
+    rc = w->by_session ? next_of_session(w, ret) : next_in_time(w, ret, e);
+    if (rc == 1) {
+        w->in_flight++;
+        if (ret->time_ns < w->slot_ns) {
+            ret->time_ns = w->slot_ns;
+        }
+    }
+    return rc;
+}
+
+void workload_left(struct workload *w, uint64_t serial, sim_ns now, struct arrival *pending)
+{
+    sim_ns seen = now + llround(w->cfg->output_delay_s * 1e9);
+
+    if (w->cfg->load_concurrency > 0 && w->in_flight-- == w->cfg->load_concurrency) {
+        w->slot_ns = seen; /* who comes next had to wait for this slot */
+    }
+    if (w->by_session && sessions_answered(&w->sessions, serial, seen) && pending &&
+        sessions_peek(&w->sessions) < pending->time_ns) {
+        sessions_unread(&w->sessions);
+        w->given--;
+        next_of_session(w, pending);
+    }
+}
+
 float workload_weight(const struct workload *w, uint32_t client)
 {
     return client < w->n_weight ? (float)w->weight[client] : 1.0f;
@@ -275,7 +338,8 @@ float workload_weight(const struct workload *w, uint32_t client)
 
 double workload_progress(const struct workload *w)
 {
-    double share = w->n_order ? (double)w->in_pass / (double)w->n_order
+    double share = w->by_session && w->n_all ? (double)w->given / (double)w->n_all
+                 : w->n_order ? (double)w->in_pass / (double)w->n_order
                  : w->trace  ? trace_progress(w->trace)
                              : -1;
 
@@ -287,6 +351,7 @@ void workload_close(struct workload *w)
     if (w->trace) {
         trace_close(w->trace);
     }
+    sessions_release(&w->sessions);
     free(w->salted);
     free(w->all);
     free(w->hashes);

@@ -6,6 +6,7 @@
 #define STEELYARD_WORKLOAD_H
 
 #include "sim/run.h"
+#include "sim/sessions.h"
 #include "traces/trace.h"
 
 struct workload {
@@ -18,7 +19,12 @@ struct workload {
     sim_ns last_raw_ns;  /* time of the last arrival inside the pass */
     uint64_t *salted;    /* prefix ids of a repeated pass, told apart from the first one's */
     uint32_t cap_salted;
-    /* bootstrap */
+    /* closed loop */
+    bool by_session;     /* load.sessions */
+    struct sessions sessions;
+    int64_t in_flight;
+    sim_ns slot_ns;      /* when the last slot of load.concurrency came free */
+    /* bootstrap and sessions */
     struct arrival *all;
     uint64_t *hashes;    /* of all, one after the other */
     size_t n_all;
@@ -30,8 +36,10 @@ struct workload {
 };
 
 int workload_open(struct workload *w, const struct run_config *c, struct arena *a, struct err *e);
-/* 1 = *ret filled, 0 = end, < 0 = error. */
+/* 1 = *ret filled, 0 = end, < 0 = error, 2 = none before a request has left. */
 int workload_next(struct workload *w, struct arrival *ret, struct err *e);
+/* A request has left; see engine_config.left. */
+void workload_left(struct workload *w, uint64_t serial, sim_ns now, struct arrival *pending);
 float workload_weight(const struct workload *w, uint32_t client);
 /* Share handed out, 0..1, or -1. */
 double workload_progress(const struct workload *w);

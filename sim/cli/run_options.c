@@ -25,6 +25,12 @@ const struct opt_row run_options[] = {
      "Play the trace this many times, one after the other.", NULL},
     {"load.scale", OPT_DOUBLE, FIELD(load_scale), 1e-6, 1e6, "1", "1",
      "Arrival rate relative to the trace: gaps between arrivals are divided by it.", NULL},
+    {"load.sessions", OPT_BOOL, FIELD(load_sessions), ANY, "off", NULL,
+     "Closed loop within a session: a turn is sent its gap after the turn before was answered; off keeps "
+     "the trace's own times.", NULL},
+    {"load.concurrency", OPT_INT, FIELD(load_concurrency), 0, 1e9, "0", "1",
+     "Most requests in flight; further ones are sent when an answer is complete, and their clock starts "
+     "then (vllm bench serve's --max-concurrency). 0 is an open loop.", NULL},
     {"load.bootstrap", OPT_DOUBLE, FIELD(load_bootstrap_s), 0, 1e9, "0", "s",
      "Resample the trace in blocks of this length, drawn with replacement for each replication, so "
      "that replications of a recorded trace differ; 0 plays it as it is.", NULL},

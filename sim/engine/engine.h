@@ -147,8 +147,11 @@ struct engine_config {
     struct fabric *fabric;  /* NULL = no swap possible */
     link_id link_up, link_down;
     const char *batcher_name, *policy_name; /* for messages */
-    /* 1 = *a filled, 0 = end, < 0 = error */
+    /* 1 = *a filled, 0 = end, < 0 = error, 2 = none before a request has left (closed loop, sessions) */
     int (*arrivals)(void *ctx, struct arrival *a, struct err *e);
+    /* A request has left at `now`. `pending` is the arrival last handed over when it has not been seen
+     * yet, else NULL: a closed loop may replace it by an earlier one. May be NULL. */
+    void (*left)(void *ctx, uint64_t serial, sim_ns now, struct arrival *pending);
     void *arrivals_ctx;
     float (*client_weight)(void *ctx, uint32_t client);
     struct engine_observer obs;
@@ -162,12 +165,10 @@ struct engine {
     struct arena *arena;
     struct err *err; /* of the run under way; the first failure inside an eng_* call lands here */
     sim_ns now;
-    bool no_more_arrivals;
+    bool arrivals_ended;
     struct arrival next_arrival;
     sim_ns next_visible_ns;
     bool have_arrival;
-    uint64_t *next_hash; /* copy of the next arrival's prefix ids */
-    uint32_t cap_hash;
 
     struct req *reqs; /* public columns; slot 0.. */
     struct live **segments;

@@ -64,7 +64,8 @@ static int fetch_arrival(struct engine *e)
     if (rc < 0) {
         return rc;
     }
-    e->have_arrival = rc > 0;
+    e->have_arrival = rc == 1;
+    e->arrivals_ended = rc == 0;
     e->next_visible_ns = e->have_arrival
                              ? e->next_arrival.time_ns + e->cfg.request_delay_ns
                              : SIM_NEVER;
@@ -118,6 +119,8 @@ static int arrive(struct engine *e)
     req_id r = slot_take(e, e->err);
     const char *why;
 
+    e->have_arrival = false; /* taken */
+
     if (r == REQ_NONE) {
         return SIM_E_NOMEM;
     }
@@ -149,13 +152,14 @@ static int arrive(struct engine *e)
 
 static int drain_arrivals(struct engine *e)
 {
+    if (!e->have_arrival && !e->arrivals_ended && fetch_arrival(e) < 0) {
+        return e->err->code;
+    }
     while (e->next_visible_ns <= e->now) {
         if (arrive(e) < 0 || fetch_arrival(e) < 0) {
             return e->err->code;
         }
-        if (!e->have_arrival) {
-            e->waiting_at_last_arrival = e->n_waiting;
-        }
+        e->waiting_at_last_arrival = e->n_waiting;
     }
     return 0;
 }
@@ -462,7 +466,7 @@ int engine_verify(const struct engine *e, struct err *err)
 
 static bool all_done(const struct engine *e)
 {
-    return !e->have_arrival && e->n_running == 0 && e->n_waiting == 0 && e->n_swapped == 0;
+    return e->arrivals_ended && e->n_running == 0 && e->n_waiting == 0 && e->n_swapped == 0;
 }
 
 static int idle(struct engine *e)
@@ -471,7 +475,16 @@ static int idle(struct engine *e)
         return 0; /* somebody was refused or pushed out: the next try finds another world */
     }
     if (e->n_running == 0 && e->n_waiting == 0 && e->n_swapped == 0) {
-        wait_for_arrival(e);
+        if (!e->have_arrival && fetch_arrival(e) < 0) {
+            return e->err->code;
+        }
+        if (!e->have_arrival && !e->arrivals_ended) {
+            return engine_fail(e, SIM_E_CHECK, "no progress at %.6f s: the workload waits for a request "
+                               "to leave, but none is there", (double)e->now / 1e9);
+        }
+        if (e->have_arrival) {
+            wait_for_arrival(e);
+        }
         return 0;
     }
     return stuck(e);

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Conversations played in closed loop: a turn is sent its gap after the turn before was answered, not at
+ * the time that the recording happened to have. Needs the whole trace in memory. */
+#ifndef STEELYARD_SESSIONS_H
+#define STEELYARD_SESSIONS_H
+
+#include "sim/core/err.h"
+#include "sim/core/types.h"
+#include "traces/trace.h"
+
+struct sessions {
+    const struct arrival *all; /* borrowed, in order of time */
+    uint32_t n;
+    uint32_t *next_turn; /* index + 1 of the turn that follows, 0 = none */
+    sim_ns *at_ns;       /* when it is sent; known once the turn before was answered */
+    uint32_t *heap;      /* those whose time is known and that were not handed out: by (at_ns, index) */
+    uint32_t n_heap;
+    uint32_t *of_serial; /* index of the i-th request handed out */
+    uint32_t given;
+    uint32_t outstanding; /* turns that wait for a turn before them */
+};
+
+/* Turns of a session follow each other in order of the trace. First turns, and requests without a
+ * session, keep their own time divided by `scale`. 0 or SIM_E_NOMEM. */
+int sessions_init(struct sessions *s, const struct arrival *all, size_t n, double scale, struct err *e);
+void sessions_release(struct sessions *s);
+/* 1 = *ret is the index and *ret_at the time of the next request, 0 = all are out, 2 = the rest waits
+ * for answers. */
+int sessions_next(struct sessions *s, uint32_t *ret, sim_ns *ret_at);
+/* Put the request that sessions_next gave last back. */
+void sessions_unread(struct sessions *s);
+/* The request handed out as number `serial` was answered (or refused) at `now`. Returns true when that
+ * made another one known. A gap that the trace does not know counts from the trace's own times. */
+bool sessions_answered(struct sessions *s, uint64_t serial, sim_ns now);
+/* Earliest time known, SIM_NEVER when none. */
+sim_ns sessions_peek(const struct sessions *s);
+
+#endif

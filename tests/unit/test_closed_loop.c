@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Closed loops: a bound on requests in flight, and turns that follow answers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "sim/run.h"
+
+#define MOST 16
+#define MS   ((sim_ns)1000000)
+
+struct rows {
+    struct request_row row[MOST]; /* by serial */
+    int n;
+};
+
+static int keep(void *ctx, const struct request_row *r, struct err *e)
+{
+    struct rows *k = ctx;
+
+    (void)e;
+    assert_true(r->serial < MOST);
+    k->row[r->serial] = *r;
+    k->n++;
+    return 0;
+}
+
+/* Plays the CSV on an engine that serves one step at a time: 10 ms for a prompt, 10 ms for a token. */
+static struct rows play(const char *csv, const char *const *set)
+{
+    char path[] = "/tmp/steelyard-closed-XXXXXX";
+    int fd = mkstemp(path);
+    struct arena a = {0};
+    struct err e = {0};
+    struct run_config c;
+    struct run_result r;
+    struct rows k = {.n = 0};
+    struct run_hooks h = {.request = keep, .ctx = &k};
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, csv, strlen(csv)), (ssize_t)strlen(csv));
+    close(fd);
+    assert_int_equal(opt_defaults(run_options, &c, &a, &e), 0);
+    c.trace = path;
+    c.cost = "linear{set=custom,prefill_a=10,decode_a=10}";
+    c.batcher = "vllm-v1{version=0.13}";
+    c.kv_tokens = 4096;
+    c.check = true;
+    for (; *set; set += 2) {
+        assert_int_equal(opt_set_by_name(run_options, &c, "", set[0], set[1], &a, &e), 0);
+    }
+    if (run_execute(&c, &h, &r, &a, &e) < 0) {
+        fail_msg("%s", e.msg);
+    }
+    unlink(path);
+    arena_release(&a);
+    return k;
+}
+
+static void test_one_at_a_time(void **state)
+{
+    static const char *const set[] = {"load.concurrency", "1", NULL};
+    struct rows k = play("time_s,prompt_tokens,output_tokens\n0,16,3\n0,16,2\n0.01,16,4\n5,16,1\n", set);
+    const sim_ns takes[] = {30 * MS, 20 * MS, 40 * MS, 10 * MS};
+    sim_ns at = 0;
+
+    (void)state;
+    assert_int_equal(k.n, 4);
+    for (int i = 0; i < 3; i++) { /* each is sent when the one before is answered */
+        assert_int_equal(k.row[i].arrival_ns, at);
+        at += takes[i];
+        assert_int_equal(k.row[i].finish_ns, at);
+    }
+    assert_int_equal(k.row[3].arrival_ns, 5000 * MS); /* nobody was in its way */
+}
+
+static void test_two_at_a_time(void **state)
+{
+    static const char *const set[] = {"load.concurrency", "2", NULL};
+    struct rows k = play("time_s,prompt_tokens,output_tokens\n0,16,2\n0,16,9\n0,16,2\n0,16,2\n", set);
+
+    (void)state;
+    assert_int_equal(k.row[0].arrival_ns, 0);
+    assert_int_equal(k.row[1].arrival_ns, 0);
+    assert_int_equal(k.row[2].arrival_ns, k.row[0].finish_ns);
+    assert_int_equal(k.row[3].arrival_ns, k.row[2].finish_ns);
+    assert_true(k.row[3].finish_ns < k.row[1].finish_ns + 100 * MS);
+}
+
+/* Turns wait for answers, whatever the trace's own times say; strangers do not wait for them. */
+static void test_turns_follow_answers(void **state)
+{
+    static const char *const set[] = {"load.sessions", "on", NULL};
+    struct rows k = play("time_s,prompt_tokens,output_tokens,session,turn,gap_s\n"
+                         "0,16,3,1,0,\n"
+                         "0.001,16,2,1,1,0.5\n"
+                         "0.002,16,2,1,2,0\n"
+                         "1,16,1,0,0,\n"
+                         "9,16,5,2,0,\n",
+                         set);
+
+    (void)state;
+    assert_int_equal(k.n, 5);
+    assert_int_equal(k.row[0].finish_ns, 30 * MS);
+    assert_int_equal(k.row[1].arrival_ns, 530 * MS);
+    assert_int_equal(k.row[1].finish_ns, 550 * MS);
+    assert_int_equal(k.row[2].arrival_ns, 550 * MS);
+    assert_int_equal(k.row[2].finish_ns, 570 * MS);
+    assert_int_equal(k.row[3].arrival_ns, 1000 * MS);
+    assert_int_equal(k.row[4].arrival_ns, 9000 * MS);
+}
+
+/* A turn that comes free earlier than the request that was already looked at overtakes it. */
+static void test_freed_turn_overtakes(void **state)
+{
+    static const char *const set[] = {"load.sessions", "on", NULL};
+    struct rows k = play("time_s,prompt_tokens,output_tokens,session,turn,gap_s\n"
+                         "0,16,1,1,0,\n"
+                         "50,16,1,2,0,\n"
+                         "60,16,1,1,1,0.1\n",
+                         set);
+
+    (void)state;
+    assert_int_equal(k.n, 3);
+    assert_int_equal(k.row[1].arrival_ns, 110 * MS); /* session 1's second turn */
+    assert_int_equal(k.row[2].arrival_ns, 50000 * MS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_at_a_time),
+        cmocka_unit_test(test_two_at_a_time),
+        cmocka_unit_test(test_turns_follow_answers),
+        cmocka_unit_test(test_freed_turn_overtakes),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
