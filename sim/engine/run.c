@@ -499,7 +499,6 @@ static int boundary(struct engine *e)
     if (drain_arrivals(e) < 0) {
         return e->err->code;
     }
-    samples_until(e, e->now);
     if (e->next->live) {
         struct step *s = e->cur;
 
@@ -519,6 +518,7 @@ static int boundary(struct engine *e)
     if (e->cfg.traits.async_depth2 && step_plan(e, e->next) < 0) {
         return e->err->code;
     }
+    samples_until(e, e->now); /* who waits now was not let in */
     j = e->cfg.skip ? skippable(e) : 0;
     if (j > 0 && jump(e, j) < 0) {
         return e->err->code;
