@@ -2,7 +2,9 @@
  *
  * Strict priority, lower values first, as vLLM V1 with --scheduling-policy priority: waiting requests
  * in a heap over (priority, arrival time, id); the victim of a preemption is the running request
- * with the greatest (priority, arrival time), the first admitted of equals (Scheduler.schedule). */
+ * with the greatest (priority, arrival time) (Scheduler.schedule). vLLM's arrival times never tie;
+ * where those of a trace do, the order in the trace decides, as it does in the queue: two requests
+ * that took turns as the first victim would push each other out for ever. */
 #include "policies/ordered.h"
 
 struct priority {
@@ -24,7 +26,10 @@ static int priority_init(void *st, struct policy_env *env, struct err *e)
 
 static bool runs_after(const struct req *a, const struct req *b)
 {
-    return a->priority != b->priority ? a->priority > b->priority : a->arrival_ns > b->arrival_ns;
+    if (a->priority != b->priority) {
+        return a->priority > b->priority;
+    }
+    return a->arrival_ns != b->arrival_ns ? a->arrival_ns > b->arrival_ns : a->serial > b->serial;
 }
 
 static req_id priority_victim(void *st, const struct sched_view *v)

@@ -184,6 +184,7 @@ static void decode_tokens(struct engine *e, uint64_t n_decode, uint64_t k)
         e->cfg.policy->decode(e->cfg.policy_state, &e->view, k);
     }
     e->done += k;
+    e->fruitless = 0;
     e->view.decode_iter = e->done - DECODE_ORIGIN;
     e->n.decode_tok += n_decode * k;
     e->n.decode_steps += k;
@@ -207,6 +208,7 @@ static int first_token(struct engine *e, const struct chunk *c)
         gap(e, e->now - l->last_token_ns, 1);
     }
     l->last_token_ns = e->now;
+    e->fruitless = 0;
     if (l->state != LIVE_DECODE && l->state != LIVE_ENDING) {
         return 0; /* pushed out while this step was under way */
     }

@@ -195,6 +195,7 @@ struct engine {
     /* building */
     struct step *building;
     bool preempted_now;
+    uint64_t fruitless; /* requests pushed out since the last token came out */
     bool one_by_one; /* eng_decode_one was used in this step */
     uint32_t n_served;
     bool acted; /* a refusal or the like changed the world without filling the step */

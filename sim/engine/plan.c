@@ -416,6 +416,23 @@ static uint64_t running_leave(struct engine *e, req_id r)
     return content;
 }
 
+/* Tokens once out are never lost, so a run in which tokens come out comes to its end. Requests that only
+ * push each other out would go on for ever. */
+#define FRUITLESS_MAX 1000000
+
+static void pushed_out(struct engine *e)
+{
+    e->preempted_now = true;
+    if (++e->fruitless == FRUITLESS_MAX) {
+        engine_fail(e, SIM_E_CHECK,
+                    "no progress at %.6f s: batcher %s and policy %s pushed out %d requests without a "
+                    "token in between; %u run, %u wait, %llu of %llu KV blocks are free",
+                    (double)e->now / 1e9, e->cfg.batcher_name, e->cfg.policy_name, FRUITLESS_MAX,
+                    e->n_running, e->n_waiting, (unsigned long long)kv_free(e->kv),
+                    (unsigned long long)kv_total(e->kv));
+    }
+}
+
 void eng_preempt(struct engine *e, req_id r)
 {
     struct live *l = live_of(e, r);
@@ -427,7 +444,7 @@ void eng_preempt(struct engine *e, req_id r)
     }
     content = running_leave(e, r);
     kv_give(e->kv, &l->kv, content);
-    e->preempted_now = true;
+    pushed_out(e);
     e->n.preemptions++;
     l->preemptions++;
     l->context_tok = q->prompt_tok + l->planned_tok;
@@ -464,7 +481,7 @@ bool eng_swap_out(struct engine *e, req_id r)
     kv_give(e->kv, &l->kv, 0);
     e->building->out_bytes += bytes;
     e->building->out_copies += (uint32_t)blk * e->cfg.copies_per_block;
-    e->preempted_now = true;
+    pushed_out(e);
     e->n.swaps_out++;
     l->preemptions++;
     l->state = LIVE_SWAPPED;

@@ -431,10 +431,84 @@ static void test_jump(void **state)
     assert_true(jumped > 10000 && pushed > 100);
 }
 
+/* ---- nothing spins ---- */
+
+static req_id first_come(void *st, const struct sched_view *v)
+{
+    const struct fickle *f = st;
+    req_id best = REQ_NONE;
+
+    for (uint32_t i = 0; i < f->n; i++) {
+        if (best == REQ_NONE || v->reqs[f->waiting[i]].serial < v->reqs[best].serial) {
+            best = f->waiting[i];
+        }
+    }
+    return best;
+}
+
+/* Whoever has come furthest. */
+static req_id spiteful_victim(void *st, const struct sched_view *v)
+{
+    req_id most = v->running_head;
+
+    (void)st;
+    for (req_id r = most; r != REQ_NONE; r = v->reqs[r].q_next) {
+        most = v->reqs[r].computed_tok > v->reqs[most].computed_tok ? r : most;
+    }
+    return most;
+}
+
+static int two_long(void *ctx, struct arrival *a, struct err *e)
+{
+    int *n = ctx;
+
+    (void)e;
+    *a = (struct arrival){.time_ns = 0, .prompt_tok = 300, .output_tok = 5};
+    return (*n)++ < 3;
+}
+
+/* Prompts that fit alone, admitted together, and a policy that always pushes out the one that has come
+ * furthest: no token would ever come out. The run ends and says who is to blame. */
+static void test_livelock(void **state)
+{
+    struct arena a = {0};
+    struct err e = {0};
+    struct batcher_traits traits = {.block_tok = 1};
+    struct batcher_env env = {.arena = &a, .traits = &traits};
+    const struct batcher_ops *batcher = batcher_find("vllm-v1");
+    struct bent bent = bent_draw(rng_stream(1, 0, "livelock"));
+    struct fickle fickle = {.n = 0};
+    struct policy_ops policy = fickle_ops;
+    int n = 0;
+    struct engine_config c = {
+        .cost = &bent_ops, .cost_state = &bent, .policy = &policy, .policy_state = &fickle, .skip = true,
+        .batcher = batcher, .batcher_state = arena_alloc(&a, batcher->state_size),
+        .batcher_name = "vllm-v1", .policy_name = "spiteful", .arrivals = two_long, .arrivals_ctx = &n,
+        .kv = {.blocks = 21, .block_tok = 16},
+    };
+    struct engine engine;
+
+    (void)state;
+    policy.next = first_come;
+    policy.horizon = NULL;
+    policy.victim = spiteful_victim;
+    must(opt_spec_apply("vllm-v1{version=0.13,prefix_caching=off,long_prefill_token_threshold=33}",
+                        batcher->options, c.batcher_state, &a, &e), &e, "livelock");
+    must(batcher->init(c.batcher_state, &env, &e), &e, "livelock");
+    c.traits = traits;
+    must(engine_init(&engine, &c, &a, &e), &e, "livelock");
+    assert_int_equal(engine_run(&engine, &e), SIM_E_CHECK);
+    assert_non_null(strstr(e.msg, "no progress"));
+    assert_non_null(strstr(e.msg, "spiteful"));
+    engine_release(&engine);
+    arena_release(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_jump),
+        cmocka_unit_test(test_livelock),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -440,13 +440,22 @@ static void matrix_cell(const char *policy, const char *batcher, const struct lo
 
     assert_true(jump && walk);
     config_for(&c, l, f->path, &a);
-    c.policy = arena_printf(&a, "check(%s)", policy);
     c.batcher = batcher;
     snprintf(where, sizeof(where), "%s on %s, %s", policy, batcher, l->name);
+    c.policy = arena_printf(&a, "check(%s)", policy);
     outcome_run(jump, &c);
     check_run(jump, f, where);
+    c.policy = policy;
     c.skip = false;
     outcome_run(walk, &c);
+    what = differ(jump, walk, room, sizeof(room));
+    if (what) {
+        fail_msg("%s: checked and jumping differs from walking: %s", where, what);
+    }
+    outcome_release(jump);
+    c.skip = true;
+    c.check = false;
+    outcome_run(jump, &c);
     what = differ(jump, walk, room, sizeof(room));
     if (what) {
         fail_msg("%s: jumping and walking differ: %s", where, what);

@@ -48,10 +48,10 @@ static void test_priority(void **state)
     }
     assert_int_equal(h.p.ops->victim(h.p.st, &h.v), low);
     h_preempt(&h, low);
-    /* b and c are equal in priority and arrival: the first one among the running, as Python's max() */
-    assert_int_equal(h.p.ops->victim(h.p.st, &h.v), b);
-    h_preempt(&h, b);
-    assert_int_equal(h_next(&h), b);
+    /* b and c are equal in priority and arrival: the later in the trace, who waits behind b, too */
+    assert_int_equal(h.p.ops->victim(h.p.st, &h.v), c);
+    h_preempt(&h, c);
+    assert_int_equal(h_next(&h), c);
     h_close(&h);
 }
 
