@@ -10,6 +10,9 @@ const struct policy_wrapper policy_wrappers[] = {
     {.name = "check",
      .summary = "verifies the calls to and the answers of the policy inside",
      .open = policy_wrap_check_open},
+    {.name = "bound",
+     .summary = "verifies VTC's bound on the service gap of clients that always wait",
+     .open = policy_wrap_bound_open},
     {.name = NULL},
 };
 

@@ -12,7 +12,7 @@ struct policy_instance {
 };
 
 /* Wrappers: log(x) writes each decision as a line of JSON, check(x) verifies the contract of policy.h
- * from both sides. State lives in env->arena; call ops->release at the end where it is not NULL, also
+ * from both sides, bound(x) verifies VTC's bound on service gaps. State lives in env->arena; call ops->release at the end where it is not NULL, also
  * after an error. `env` must stay in place for the run. */
 int policy_open(const char *spec, struct policy_env *env, struct policy_instance *ret, struct err *e);
 
@@ -29,6 +29,8 @@ extern const struct policy_wrapper policy_wrappers[];
 int policy_wrap_log_open(const char *inner, struct policy_env *env, struct policy_instance *ret,
                          struct err *e);
 int policy_wrap_check_open(const char *inner, struct policy_env *env, struct policy_instance *ret,
+                           struct err *e);
+int policy_wrap_bound_open(const char *inner, struct policy_env *env, struct policy_instance *ret,
                            struct err *e);
 /* check() around two instances of one policy that were just opened. `twin_env` is the twin's own copy
  * of *env. */
