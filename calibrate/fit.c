@@ -144,7 +144,7 @@ int fit_term(struct fit *f, const struct term_spec *s, const struct points *p, c
     struct grid g;
     struct trend t = kernel_trend(k);
     struct tally *tally = fit_family(f, s->family);
-    if (!tally || grid_validate(p, &t, FIT_FOLDS, kernel_roofline_us, k, tally, f->err) < 0 ||
+    if (!tally || grid_validate(p, &t, FIT_FOLDS, 0, kernel_roofline_us, k, tally, f->err) < 0 ||
         grid_from(&g, p, f->arena, f->err) < 0 || trend_fit(&t, p, f->err) < 0 ||
         grid_fill(&g, &t, f->err) < 0) {
         return err_wrap(f->err, "%s: ", s->name);

@@ -46,6 +46,7 @@ struct fit_source {
 };
 extern const struct fit_source fit_sources[]; /* ends with a NULL name */
 const struct fit_source *fit_source_find(const char *name);
+int fit_aiconfigurator(struct fit *f);
 int fit_llmservingsim(struct fit *f);
 
 /* Fills f->profile. fit_release gives back what is not in the arena. */

@@ -221,7 +221,7 @@ static int add_mixed(struct fit *f, struct attention *a)
                           {AXIS_PREFILL_TOK, AXIS_PREFILL_CTX, AXIS_DECODES, AXIS_CONTEXT}};
     struct grid g;
     /* Held out are the places that were measured with both kinds of work. */
-    if (!tally || grid_validate(&a->mixed, &t, FIT_FOLDS, kernel_roofline_us, &k, tally, f->err) < 0 ||
+    if (!tally || grid_validate(&a->mixed, &t, FIT_FOLDS, 0, kernel_roofline_us, &k, tally, f->err) < 0 ||
         add_alone(f, a) < 0 || grid_from(&g, &a->mixed, f->arena, f->err) < 0 ||
         trend_fit(&t, &a->mixed, f->err) < 0 || grid_fill(&g, &t, f->err) < 0) {
         return f->err->code;

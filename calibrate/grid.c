@@ -419,19 +419,23 @@ static int validate_fold(const struct fold *f, uint32_t fold, const struct trend
     return e->code;
 }
 
-int grid_validate(const struct points *p, const struct trend *like, uint32_t folds, roof_fn *roof,
-                  const void *roof_ctx, struct tally *tally, struct err *e)
+int grid_validate(const struct points *p, const struct trend *like, uint32_t folds, uint32_t together,
+                  roof_fn *roof, const void *roof_ctx, struct tally *tally, struct err *e)
 {
     struct arena a = {0};
     struct fold f = {.all = p, .roof = roof, .roof_ctx = roof_ctx, .tally = tally};
     struct rng_stream draw = rng_stream(1, 0, "fold");
+    size_t group = 1;
     int rc = grid_from(&f.grid, p, &a, e);
     if (rc == 0) {
         f.of = arena_calloc(&a, f.grid.size, sizeof(*f.of));
         rc = f.of ? 0 : err_set(e, SIM_E_NOMEM, "out of memory");
     }
+    for (uint32_t d = together ? together : f.grid.dims; rc == 0 && d < f.grid.dims; d++) {
+        group *= f.grid.n[d];
+    }
     for (size_t k = 0; rc == 0 && k < f.grid.size; k++) {
-        f.of[k] = (uint32_t)rng_range(draw, k, 0, 0, folds - 1);
+        f.of[k] = (uint32_t)rng_range(draw, k / group, 0, 0, folds - 1);
     }
     for (uint32_t i = 0; rc == 0 && i < folds; i++) {
         rc = validate_fold(&f, i, like, e);

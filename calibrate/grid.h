@@ -57,9 +57,10 @@ int tally_add(struct tally *t, double measured, double predicted, double rooflin
 void tally_release(struct tally *t);
 
 /* k-fold over the measured places of the grid: each fold is left out, the trend fitted and the table
- * filled without it, and the left-out places predicted. `roof` may be NULL. */
+ * filled without it, and the left-out places predicted. Places that agree in the first `together` axes
+ * fall into the same fold (0: each place by itself). `roof` may be NULL. */
 typedef double roof_fn(const void *ctx, const double *x);
-int grid_validate(const struct points *p, const struct trend *like, uint32_t folds, roof_fn *roof,
-                  const void *roof_ctx, struct tally *tally, struct err *e);
+int grid_validate(const struct points *p, const struct trend *like, uint32_t folds, uint32_t together,
+                  roof_fn *roof, const void *roof_ctx, struct tally *tally, struct err *e);
 
 #endif

@@ -6,6 +6,8 @@
 
 
 const struct fit_source fit_sources[] = {
+    {"aiconfigurator", "matrix products, attention, experts, all-reduces: kernels inside CUDA graphs",
+     fit_aiconfigurator},
     {"llmservingsim", "layers, mixed attention and unequal contexts inside vLLM", fit_llmservingsim},
     {NULL, NULL, NULL},
 };

@@ -96,7 +96,7 @@ static void every_place_is_held_out_once(void **unused)
         double x[] = {1 + i % 10, 1 + i / 10};
         points_add(&p, x, 1 + x[0] + x[0] * x[1], &e);
     }
-    assert_int_equal(grid_validate(&p, &t, 5, NULL, NULL, &tally, &e), 0);
+    assert_int_equal(grid_validate(&p, &t, 5, 0, NULL, NULL, &tally, &e), 0);
     assert_int_equal(tally.n, 100);
     for (size_t i = 0; i < tally.n; i++) {
         assert_true(tally.error[i] < 1e-6);
@@ -170,6 +170,12 @@ static void llmservingsim_tables(void **unused)
     fit_tables("llmservingsim", "rtx-pro-6000", "llama-3.1-8b", 1);
 }
 
+static void aiconfigurator_tables(void **unused)
+{
+    (void)unused;
+    fit_tables("aiconfigurator", "h100", "codellama-34b", 2);
+}
+
 static void unknown_gpus_are_named(void **unused)
 {
     (void)unused;
@@ -189,7 +195,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(outliers_do_not_bend_the_trend), cmocka_unit_test(holes_follow_the_trend),
         cmocka_unit_test(every_place_is_held_out_once),   cmocka_unit_test(names_are_compared_loosely),
-        cmocka_unit_test(llmservingsim_tables),           cmocka_unit_test(unknown_gpus_are_named),
+        cmocka_unit_test(llmservingsim_tables),           cmocka_unit_test(aiconfigurator_tables),
+        cmocka_unit_test(unknown_gpus_are_named),
     };
     gsl_set_error_handler_off();
     return cmocka_run_group_tests(tests, NULL, NULL);
