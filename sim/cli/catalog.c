@@ -9,6 +9,7 @@
 #include "policies/batcher.h"
 #include "policies/policy.h"
 #include "sim/cli/cli.h"
+#include "sim/fabric/topology.h"
 #include "sim/observe/metrics_glossary.h"
 #include "traces/synth.h"
 #include "traces/trace.h"
@@ -59,6 +60,17 @@ static const char *about_gpu(const char *name, const char *data_dir, struct aren
     return arena_printf(ar, "%s: %.1f GiB, %.2f TB/s, %.0f TFLOPS dense fp16, PCIe %u x%u",
                         g.full_name, g.mem_bytes / (double)(1u << 30), 1e-12 * g.hbm_bytes_per_s,
                         1e-12 * g.flops_fp16, g.pcie_gen, g.pcie_lanes);
+}
+
+static const char *about_topology(const char *name, const char *data_dir, struct arena *ar)
+{
+    struct topology t;
+    struct err e = {0};
+    if (topology_load(&t, name, data_dir, ar, &e) < 0) {
+        return arena_strdup(ar, e.msg);
+    }
+    return arena_printf(ar, "%s: %u GPUs, %u nodes, %u cables", t.full_name, t.kinds[TOPO_GPU],
+                        t.n_nodes, t.n_links);
 }
 
 static size_t add_bundled(struct catalog_item *items, const char *data_dir, const char *sub,
@@ -164,6 +176,9 @@ const struct catalog_item *catalog_items(enum catalog_kind k, const char *data_d
         break;
     case CATALOG_GPU:
         *ret_n = add_bundled(items, data_dir, "gpus", about_gpu, ar);
+        break;
+    case CATALOG_TOPOLOGY:
+        *ret_n = add_bundled(items, data_dir, "topologies", about_topology, ar);
         break;
     case CATALOG_COST:
         *ret_n = add_costs(items);

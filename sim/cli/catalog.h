@@ -14,6 +14,7 @@
     X(CATALOG_BATCHER, "batcher", "batchers")                                                      \
     X(CATALOG_MODEL, "model", "models")                                                            \
     X(CATALOG_GPU, "gpu", "gpus")                                                                  \
+    X(CATALOG_TOPOLOGY, "topology", "topologies")                                                  \
     X(CATALOG_COST, "cost", "costs")                                                               \
     X(CATALOG_TRACE, "trace", "traces")                                                            \
     X(CATALOG_METRIC, "metric", "metrics")                                                         \
@@ -39,8 +40,8 @@ struct catalog_item {
 const char *catalog_singular(enum catalog_kind k);
 const char *catalog_plural(enum catalog_kind k);
 
-/* All of one kind, in the order of their tables (models and gpus: by name, from data_dir). NULL when
- * out of memory. */
+/* All of one kind, in the order of their tables (models, gpus and topologies: by name, from data_dir).
+ * NULL when out of memory. */
 const struct catalog_item *catalog_items(enum catalog_kind k, const char *data_dir, size_t *ret_n,
                                          struct arena *ar);
 const struct catalog_item *catalog_find(enum catalog_kind k, const char *name, const char *data_dir,

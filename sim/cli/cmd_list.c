@@ -9,12 +9,13 @@
 #include "sim/core/json.h"
 
 static const char usage[] =
-    "usage: steelyard list policies|batchers|models|gpus|costs|traces|metrics|options [--json]\n"
+    "usage: steelyard list policies|batchers|models|gpus|topologies|costs|traces|metrics|options\n"
+    "                      [--json]\n"
     "\n"
     "Prints a name and a line about each. 'steelyard explain NAME' says more.\n"
     "\n"
     "  --json             as a JSON array, with sources, units, ranges and defaults\n"
-    "  --data-dir DIR     folder with llms/ and gpus/\n";
+    "  --data-dir DIR     folder with llms/, gpus/ and topologies/\n";
 
 extern const struct subcommand cmd_list;
 
@@ -134,8 +135,8 @@ static int run(int argc, char **argv, struct err *e)
     }
     enum catalog_kind kind = CATALOG_KINDS;
     if (!what) {
-        return err_set(e, SIM_E_USAGE, "list what? policies, batchers, models, gpus, costs, traces, "
-                                       "metrics or options");
+        return err_set(e, SIM_E_USAGE, "list what? policies, batchers, models, gpus, topologies, costs, "
+                                       "traces, metrics or options");
     }
     int rc = find_kind(what, &kind, e);
     if (rc < 0) {
@@ -158,4 +159,4 @@ static int run(int argc, char **argv, struct err *e)
 }
 
 const struct subcommand cmd_list = {
-    "list", "policies, batchers, models, gpus, costs, traces, metrics, options", usage, run};
+    "list", "policies, batchers, models, gpus, topologies, costs, traces, metrics, options", usage, run};

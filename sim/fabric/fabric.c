@@ -16,11 +16,13 @@
 #define NEVER_TICK  ((sim_wide)SIM_NEVER << TICK_BITS)
 /* Rounding of doubles must not push an end that lies on a whole nanosecond beyond it. */
 #define SNAP_TICKS  1024
+#define MAX_WEIGHT  1024.0
 
 struct flow {
     uint64_t tag, seq;
     sim_wide key;       /* waiting: start of the transfer; ended: end in whole ns, in ticks */
     double bytes;
+    double weight;
     double left_bytes;  /* at set_tick */
     double rate;        /* bytes per tick */
     double next_rate;   /* of the solution under way; 0 = not fixed yet */
@@ -37,6 +39,7 @@ struct link {
     sim_wide busy_since, busy_ticks;
     double left_rate;        /* while solving */
     uint32_t n_open;         /* flows without a rate, while solving */
+    double open_weight;      /* of them together */
 };
 
 /* Flow slots by number: a binary heap on (key, seq). */
@@ -147,14 +150,16 @@ static void open_links(struct fabric *f, uint32_t *ret_n_hot)
             struct link *l = &f->links[w->path[k]];
             if (l->n_open++ == 0) {
                 l->left_rate = l->bytes_per_tick;
+                l->open_weight = 0;
                 f->hot[n_hot++] = w->path[k];
             }
+            l->open_weight += w->weight;
         }
     }
     *ret_n_hot = n_hot;
 }
 
-/* The link that gives its open flows least; ties go to the lower number. */
+/* The link that gives its open flows least per weight; ties go to the lower number. */
 static link_id bottleneck(const struct fabric *f, uint32_t n_hot, double *ret_share)
 {
     link_id best = UINT32_MAX;
@@ -163,7 +168,7 @@ static link_id bottleneck(const struct fabric *f, uint32_t n_hot, double *ret_sh
         if (l->n_open == 0) {
             continue;
         }
-        double share = l->left_rate / l->n_open;
+        double share = l->left_rate / l->open_weight;
         if (best == UINT32_MAX || share < *ret_share || (share == *ret_share && f->hot[i] < best)) {
             best = f->hot[i];
             *ret_share = share;
@@ -189,10 +194,11 @@ static void fix_flows(struct fabric *f, link_id through, double share)
         if (w->next_rate > 0 || !uses(w, through)) {
             continue;
         }
-        w->next_rate = share;
+        w->next_rate = share * w->weight;
         for (uint32_t k = 0; k < w->n_path; k++) {
             struct link *l = &f->links[w->path[k]];
-            l->left_rate -= share;
+            l->left_rate -= w->next_rate;
+            l->open_weight -= w->weight;
             l->n_open--;
         }
     }
@@ -221,9 +227,9 @@ static void take_rates(struct fabric *f)
     }
 }
 
-/* Max-min fair rates: again and again the tightest link fixes its flows at an equal share, and what
- * they take is gone for the others. A link keeps at least 1/n of its rate for each flow that is still
- * open, so no share can come out as 0. */
+/* Max-min fair rates: again and again the tightest link fixes its flows at an equal share per weight,
+ * and what they take is gone for the others. A link keeps at least its share for each flow that is
+ * still open, so no share can come out as 0 (weights span a millionfold at most). */
 static void solve(struct fabric *f)
 {
     uint32_t n_hot = 0;
@@ -427,20 +433,26 @@ static bool path_ok(const struct fabric *f, const link_id *path, uint32_t n)
     return true;
 }
 
-static sim_wide delay_of(const struct fabric *f, const struct flow *w, uint32_t copies)
+static sim_wide delay_of(const struct fabric *f, const struct flow_spec *s)
 {
-    sim_wide ns = 0;
-    for (uint32_t k = 0; k < w->n_path; k++) {
-        const struct link_spec *s = &f->links[w->path[k]].spec;
-        ns += s->latency_ns + (sim_wide)copies * s->overhead_ns;
+    sim_wide ns = s->delay_ns;
+    for (uint32_t k = 0; k < s->n_path; k++) {
+        const struct link_spec *l = &f->links[s->path[k]].spec;
+        ns += l->latency_ns + (sim_wide)s->copies * l->overhead_ns;
     }
     return ns << TICK_BITS;
 }
 
-flow_id fabric_start(struct fabric *f, sim_ns now, const link_id *path, uint32_t n_path, double bytes,
-                     uint32_t copies, uint64_t tag)
+static bool spec_ok(const struct fabric *f, const struct flow_spec *s)
 {
-    if (!path_ok(f, path, n_path) || !(bytes >= 0) || !isfinite(bytes)) {
+    bool weight_ok = s->weight == 0 || (s->weight >= 1.0 / MAX_WEIGHT && s->weight <= MAX_WEIGHT);
+    return path_ok(f, s->path, s->n_path) && s->bytes >= 0 && isfinite(s->bytes) && weight_ok &&
+           s->delay_ns >= 0;
+}
+
+flow_id fabric_start_flow(struct fabric *f, sim_ns now, const struct flow_spec *s)
+{
+    if (!spec_ok(f, s)) {
         return FLOW_NONE;
     }
     advance(f, tick_of(now));
@@ -449,14 +461,22 @@ flow_id fabric_start(struct fabric *f, sim_ns now, const link_id *path, uint32_t
         return id;
     }
     struct flow *w = &f->flows[id];
-    *w = (struct flow){.tag = tag, .seq = f->next_seq++, .bytes = bytes, .left_bytes = bytes,
-                       .n_path = n_path};
-    if (n_path) {
-        memcpy(w->path, path, n_path * sizeof *path);
+    *w = (struct flow){.tag = s->tag, .seq = f->next_seq++, .bytes = s->bytes,
+                       .left_bytes = s->bytes, .weight = s->weight > 0 ? s->weight : 1,
+                       .n_path = s->n_path};
+    if (s->n_path) {
+        memcpy(w->path, s->path, s->n_path * sizeof *s->path);
     }
-    w->key = f->clock + delay_of(f, w, copies);
+    w->key = f->clock + delay_of(f, s);
     heap_push(f, &f->waiting, id);
     return id;
+}
+
+flow_id fabric_start(struct fabric *f, sim_ns now, const link_id *path, uint32_t n_path, double bytes,
+                     uint32_t copies, uint64_t tag)
+{
+    struct flow_spec s = {.path = path, .n_path = n_path, .bytes = bytes, .copies = copies, .tag = tag};
+    return fabric_start_flow(f, now, &s);
 }
 
 sim_ns fabric_next(const struct fabric *f)

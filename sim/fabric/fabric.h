@@ -32,9 +32,23 @@ int fabric_add_link(struct fabric *f, const struct link_spec *spec, link_id *ret
  * end. Link ids may not repeat. The flow becomes active after latency + copies*overhead, both summed
  * over the path; while it waits it takes no bandwidth. `now` never decreases over all calls. Path at
  * most FABRIC_MAX_PATH. FLOW_NONE when the path or the bytes are not as said, or memory is out. */
-#define FABRIC_MAX_PATH 8
+#define FABRIC_MAX_PATH 16
 flow_id fabric_start(struct fabric *f, sim_ns now, const link_id *path, uint32_t n_path, double bytes,
                      uint32_t copies, uint64_t tag);
+
+/* The same with everything said. Weights make sharing weighted max-min: where flows compete, they get
+ * shares in proportion (1/1024..1024, 0 means 1). `delay_ns` (>= 0) comes before the latencies: work
+ * of the host or of a copy engine that takes no bandwidth. */
+struct flow_spec {
+    const link_id *path;
+    uint32_t n_path;
+    uint32_t copies;
+    double bytes;
+    double weight;
+    sim_ns delay_ns;
+    uint64_t tag;
+};
+flow_id fabric_start_flow(struct fabric *f, sim_ns now, const struct flow_spec *s);
 
 /* Time of the next change inside (a flow activates or ends), SIM_NEVER when nothing is under way. */
 sim_ns fabric_next(const struct fabric *f);

@@ -16,7 +16,7 @@ enum { MAX_LINKS = 7, MAX_FLOWS = 14 };
 
 struct job {
     sim_ns start, active;
-    double bytes;
+    double bytes, weight;
     uint32_t copies, n_path;
     link_id path[FABRIC_MAX_PATH];
 };
@@ -52,15 +52,18 @@ static void make_links(struct world *w, uint64_t *s)
     }
 }
 
+/* Every other world has weights from 1/8 to 8. */
 static void make_jobs(struct world *w, uint64_t *s)
 {
+    bool weighted = below(s, 2);
     w->n_jobs = 1 + below(s, MAX_FLOWS);
     sim_ns now = 0;
     for (uint32_t i = 0; i < w->n_jobs; i++) {
         struct job *j = &w->job[i];
         now += below(s, 2) ? below(s, 40000) : 0;
         *j = (struct job){.start = now, .active = now, .copies = below(s, 4),
-                          .bytes = below(s, 10) ? below(s, 1000000) : 0};
+                          .bytes = below(s, 10) ? below(s, 1000000) : 0,
+                          .weight = weighted ? ldexp(1, (int)below(s, 7) - 3) : 1};
         for (uint32_t l = 0; l < w->n_links; l++) {
             if (below(s, 3) == 0) {
                 j->path[j->n_path++] = l;
@@ -73,7 +76,8 @@ static void make_jobs(struct world *w, uint64_t *s)
     }
 }
 
-/* ---- brute force: seconds as long double, all rates rise together until a link is full ---- */
+/* ---- brute force: seconds as long double, all rates rise together, each in proportion to its weight,
+ * until a link is full ---- */
 
 static bool job_uses(const struct job *j, uint32_t l)
 {
@@ -96,15 +100,15 @@ static void fill_rates(const struct world *w, const bool *live, long double *rat
         long double step = HUGE_VALL;
         long double slack[MAX_LINKS];
         for (uint32_t l = 0; l < w->n_links; l++) {
-            uint32_t n = 0;
+            long double n = 0;
             slack[l] = (long double)w->link[l].bytes_per_s;
             for (uint32_t i = 0; i < w->n_jobs; i++) {
                 if (live[i] && job_uses(&w->job[i], l)) {
                     slack[l] -= rate[i];
-                    n += open[i];
+                    n += open[i] ? (long double)w->job[i].weight : 0;
                 }
             }
-            if (n && slack[l] / n < step) {
+            if (n > 0 && slack[l] / n < step) {
                 step = slack[l] / n;
             }
         }
@@ -112,7 +116,7 @@ static void fill_rates(const struct world *w, const bool *live, long double *rat
             return;
         }
         for (uint32_t i = 0; i < w->n_jobs; i++) {
-            rate[i] += open[i] ? step : 0;
+            rate[i] += open[i] ? step * (long double)w->job[i].weight : 0;
         }
         for (uint32_t l = 0; l < w->n_links; l++) {
             long double used = 0;
@@ -213,8 +217,9 @@ static void play(const struct world *w, sim_ns look, struct outcome *o)
             }
         }
         drain_until(f, j->start - 1, o);
-        assert_int_not_equal(
-            fabric_start(f, j->start, j->path, j->n_path, j->bytes, j->copies, i), FLOW_NONE);
+        struct flow_spec spec = {.path = j->path, .n_path = j->n_path, .bytes = j->bytes,
+                                 .copies = j->copies, .weight = j->weight, .tag = i};
+        assert_int_not_equal(fabric_start_flow(f, j->start, &spec), FLOW_NONE);
     }
     drain_until(f, SIM_NEVER, o);
     assert_int_equal(fabric_next(f), SIM_NEVER);
@@ -238,13 +243,17 @@ static void check_conserved(const struct world *w, const struct outcome *o)
     }
 }
 
-/* Max-min never gives a flow less than 1/n of its tightest link. */
+/* Max-min never gives a flow less than its weight's share of its tightest link. */
 static void check_no_starving(const struct world *w, const struct outcome *o)
 {
+    double all = 0;
+    for (uint32_t i = 0; i < w->n_jobs; i++) {
+        all += w->job[i].weight;
+    }
     for (uint32_t i = 0; i < w->n_jobs; i++) {
         double least = HUGE_VAL;
         for (uint32_t k = 0; k < w->job[i].n_path; k++) {
-            double b = w->link[w->job[i].path[k]].bytes_per_s / w->n_jobs;
+            double b = w->link[w->job[i].path[k]].bytes_per_s * w->job[i].weight / all;
             least = b < least ? b : least;
         }
         double worst = w->job[i].bytes > 0 ? w->job[i].bytes / least * 1e9 : 0;
@@ -266,7 +275,7 @@ static void check_order(const struct world *w, const struct outcome *o)
 static void test_random_topologies(void **state)
 {
     (void)state;
-    for (uint64_t c = 1; c <= 4000; c++) {
+    for (uint64_t c = 1; c <= 10000; c++) {
         uint64_t s = c * 0x9e3779b97f4a7c15u;
         struct world w = {0};
         long double want[MAX_FLOWS];
@@ -401,7 +410,29 @@ static void test_bad_calls(void **state)
     assert_int_equal(fabric_start(f, 0, &unknown, 1, 1, 0, 0), FLOW_NONE);
     assert_int_equal(fabric_start(f, 0, &l, 1, -1, 0, 0), FLOW_NONE);
     assert_int_equal(fabric_start(f, 0, &l, 1, (double)INFINITY, 0, 0), FLOW_NONE);
+    struct flow_spec light = {.path = &l, .n_path = 1, .bytes = 1, .weight = 1e-6};
+    struct flow_spec early = {.path = &l, .n_path = 1, .bytes = 1, .delay_ns = -1};
+    assert_int_equal(fabric_start_flow(f, 0, &light), FLOW_NONE);
+    assert_int_equal(fabric_start_flow(f, 0, &early), FLOW_NONE);
     assert_int_equal(fabric_next(f), SIM_NEVER);
+    arena_release(&a);
+}
+
+/* 4 bytes/ns, weights 1 and 3, 100 bytes each, the heavy one after 10 ns of host work: 40 of the light
+ * one have gone by then, its other 60 run at 1/ns beside 3/ns; the heavy one ends at 10 + 100/3, when
+ * 26 2/3 are left, which take 6 2/3 more: 50. */
+static void test_weights_and_delay(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct fabric *f = fabric_new(&a);
+    link_id l = link_of(f, 4e9, 0, 0);
+    struct flow_spec light = {.path = &l, .n_path = 1, .bytes = 100, .weight = 1, .tag = 1};
+    struct flow_spec heavy = {.path = &l, .n_path = 1, .bytes = 100, .weight = 3, .delay_ns = 10, .tag = 3};
+    fabric_start_flow(f, 0, &light);
+    fabric_start_flow(f, 0, &heavy);
+    expect_end(f, 44, 3); /* 43 1/3, rounded up */
+    expect_end(f, 50, 1);
     arena_release(&a);
 }
 
@@ -531,6 +562,7 @@ int main(void)
         cmocka_unit_test(test_latency_and_overhead),
         cmocka_unit_test(test_ties_and_rounding),
         cmocka_unit_test(test_bad_calls),
+        cmocka_unit_test(test_weights_and_delay),
         cmocka_unit_test(test_switch_rig),
         cmocka_unit_test(test_random_topologies),
         cmocka_unit_test(test_looking_changes_nothing),
