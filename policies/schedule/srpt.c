@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Shortest remaining first with true lengths (oracle). It does not interrupt a running request for
- * the sake of a shorter one, since that would throw KV away; but when the batcher needs memory the
- * request with the longest remaining output is pushed out. */
+ * Shortest remaining first with true lengths (oracle). Unless told to (preemptive=on), it does not
+ * interrupt a running request for the sake of a shorter one, since that throws KV away; but when the
+ * batcher needs memory the request with the longest remaining output is pushed out. */
 #include "policies/ordered.h"
 
 struct srpt {
     struct ordered o;
     int64_t length; /* enum ordered_length */
+    bool preemptive;
 };
 
 static const struct opt_row srpt_options[] = {
     {.name = "key", .type = OPT_CHOICE, .offset = offsetof(struct srpt, length), .def = "output",
      .help = "which remaining length orders the queue", .choices = ordered_length_choices},
+    {.name = "preemptive", .type = OPT_BOOL, .offset = offsetof(struct srpt, preemptive), .def = "off",
+     .help = "push out the running request with the most left for a waiting one with less"},
     OPT_END,
 };
 
@@ -50,6 +53,22 @@ static req_id srpt_victim(void *st, const struct sched_view *v)
     return worst;
 }
 
+/* What is left of running requests only shrinks, so decodes never make a new name. */
+static req_id srpt_displace(void *st, const struct sched_view *v, req_id waiting)
+{
+    const struct srpt *s = st;
+    req_id worst = REQ_NONE;
+    int64_t most = srpt_key(s, v, waiting);
+    for (req_id r = v->running_head; s->preemptive && r != REQ_NONE; r = v->reqs[r].q_next) {
+        int64_t left = srpt_key(s, v, r);
+        if (left > most) {
+            most = left;
+            worst = r;
+        }
+    }
+    return worst;
+}
+
 const struct policy_ops policy_srpt = {
     .name = "srpt",
     .summary = "shortest remaining first, longest remaining pushed out (oracle: true output lengths)",
@@ -65,6 +84,7 @@ const struct policy_ops policy_srpt = {
     .preempt = ordered_preempt,
     .drop = ordered_drop,
     .victim = srpt_victim,
+    .displace = srpt_displace,
     .horizon = ordered_horizon,
     .waiting = ordered_waiting,
 };

@@ -412,6 +412,8 @@ static const char *const policy_variants[] = {
     "vtc{predict=oracle}", "vtc{predict=mean}", "vtc{predict=oracle,predict_range=0.5}",
     "vtc{lift=off}", "vtc{lift=paper}", "vtc{lift=max}", "vtc{extra_charge=on}", "sjf{key=total}",
     "srpt{key=total}", "mdrr{quantum=64}", "rpm{limit=5,window=1}",
+    "srpt{preemptive=on}", "ltr{starve=20}", "equinox{predictor=none}", "dlpm{quantum=50}",
+    "autellix{rule=atlas}", "bound(vtc{lift=paper})",
 };
 
 static const char *const batcher_variants[] = {

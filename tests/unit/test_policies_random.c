@@ -47,7 +47,8 @@ static void arrivals(struct twins *t)
     for (uint32_t n = pick(t, 0, 3); n > 0 && t->a.v.n_waiting < QUEUE_FULL; n--) {
         struct h_req q = {.client = t->one_client ? 3 : pick(t, 0, CLIENTS - 1),
                           .prompt = pick(t, 1, 300), .output = pick(t, 1, 60),
-                          .session = pick(t, 0, 6), .turn = pick(t, 0, 3), .cached = pick(t, 0, 40),
+                          .ttft_ms = (float)pick(t, 0, 40), .tpot_ms = (float)pick(t, 0, 3),
+                          .e2e_ms = (float)(pick(t, 0, 2) * 60), .session = pick(t, 0, 6), .turn = pick(t, 0, 3), .cached = pick(t, 0, 40),
                           .priority = (int)pick(t, 0, 2), .at_s = (double)t->a.v.now_ns * 1e-9};
         q.weight = weights[q.client];
         req_id r = h_arrive(&t->a, q);
@@ -245,7 +246,9 @@ static void test_other_jumps(void **state)
     static const char *const specs[] = {"fcfs", "priority", "sjf", "srpt", "rpm{limit=3}", "mdrr",
                                         "mdrr{quantum=37.5, extra_charge=on}", "vtc{lift=max}",
                                         "ltr", "ltr{starve=7}", "uwfq", "justitia", "dlpm{quantum=30}",
-                                        "fairserve{limit=3, max_running=4}"};
+                                        "fairserve{limit=3, max_running=4}", "edf", "least-slack",
+                                        "autellix{bucket=50}", "autellix{rule=atlas}",
+                                        "srpt{preemptive=on}"};
     struct twins t = {.watch_next = false};
     for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++) {
         for (uint64_t seed = 0; seed < SEEDS; seed++) {
