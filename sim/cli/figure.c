@@ -99,14 +99,14 @@ static void write_bars(FILE *gp, const struct figure *f, const struct figure_pan
         write_tick(gp, p->bar[i]);
         fprintf(gp, " %zu", i);
     }
-    fprintf(gp, ") rotate by -30\nset bmargin 11\nset key outside above\nset xrange [-0.6:%g]\nplot ", (double)p->line[0].n - 0.4);
+    fprintf(gp, ") rotate by -30\nset bmargin 11\nset rmargin 16\nset key outside above\nset xrange [-0.6:%g]\nplot ", (double)p->line[0].n - 0.4);
     for (size_t k = 0; k < p->n; k++) {
         fprintf(gp, "%s'%s.dat' index %zu using ($1%+g):2:(%g) with boxes lt %d dt 1 title ",
                 k ? ", \\\n     " : "", f->name, index + k, ((double)k - (double)(p->n - 1) / 2) * width,
                 width * 0.9, p->line[k].colour);
         gnuplot_quoted(gp, p->line[k].title);
     }
-    fputs("\nset xtics auto norotate\nset bmargin\nset xrange [*:*]\n", gp);
+    fputs("\nset xtics auto norotate\nset bmargin\nset rmargin\nset xrange [*:*]\n", gp);
 }
 
 static void write_lines(FILE *gp, const struct figure *f, const struct figure_panel *p, size_t index)
@@ -132,7 +132,7 @@ static void write_panel(FILE *gp, const struct figure *f, size_t i, size_t index
     gnuplot_quoted(gp, p->x_label);
     fputs("\nset ylabel ", gp);
     gnuplot_quoted(gp, p->y_label);
-    fputs("\nset yrange [0:*]\n", gp);
+    fputs("\nset yrange [0:*]\nset format y '%.0s%c'\nset key font ',12' spacing 1\n", gp);
     if (p->bar) {
         write_bars(gp, f, p, index);
     } else {
@@ -157,7 +157,7 @@ static void write_body(FILE *gp, const struct figure *f)
 static int write_script(const struct figure *f, const char *folder, struct arena *ar, struct err *e)
 {
     FILE *gp = open_in(f, folder, "gp", ar, e);
-    int width = f->n > 1 ? 1400 : 1000, height = f->n > 1 ? 80 + 440 * (int)((f->n + 1) / 2) : 560;
+    int width = f->n > 1 || f->panel[0].line[0].n > 12 ? 1400 : 1000, height = f->n > 1 ? 80 + 440 * (int)((f->n + 1) / 2) : 560;
 
     if (!gp) {
         return e->code;
