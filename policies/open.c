@@ -101,7 +101,12 @@ int policy_open(const char *spec, struct policy_env *env, struct policy_instance
     if (!name) {
         return err_set(e, SIM_E_NOMEM, "no memory for the name of a policy");
     }
-    const struct policy_ops *ops = policy_find(name);
+    const struct policy_ops *ops = NULL;
+    if (!policy_is_library(name)) {
+        ops = policy_find(name);
+    } else if (policy_library_open(name, &ops, env->arena, e) < 0) {
+        return e->code;
+    }
     return ops ? open_base(ops, spec, env, ret, e) : unknown_policy(name, env, e);
 }
 

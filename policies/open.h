@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * From the text "check(vtc{lift=off})" to a policy that is ready to be called. */
+ * From the text "check(vtc{lift=off})" to a policy that is ready to be called. "./mine.so{opt=1}" is a
+ * policy from a shared object. */
 #ifndef STEELYARD_POLICY_OPEN_H
 #define STEELYARD_POLICY_OPEN_H
 
@@ -15,6 +16,12 @@ struct policy_instance {
  * from both sides, bound(x) verifies VTC's bound on service gaps. State lives in env->arena; call ops->release at the end where it is not NULL, also
  * after an error. `env` must stay in place for the run. */
 int policy_open(const char *spec, struct policy_env *env, struct policy_instance *ret, struct err *e);
+
+/* "./mine.so", "mine.so" (in the working folder), "/lib/x": a file and not a built-in policy. */
+bool policy_is_library(const char *name);
+/* The `const struct policy_ops steelyard_policy` that the shared object defines: its interface number,
+ * name and callbacks have been checked. It stays loaded until the program ends. */
+int policy_library_open(const char *name, const struct policy_ops **ret, struct arena *a, struct err *e);
 
 struct policy_wrapper {
     const char *name, *summary;

@@ -2,7 +2,9 @@
  *
  * Scheduler policies: who runs next, who is pushed out. A policy owns the waiting requests, reads a
  * view and answers; it never changes the engine. To add one: one file in policies/schedule/ with a
- * `const struct policy_ops policy_NAME` and one word in policies/meson.build.
+ * `const struct policy_ops policy_NAME` and one word in policies/meson.build; or, outside of the tree, a
+ * shared object with a `const struct policy_ops steelyard_policy`, named as --policy ./mine.so.
+ * docs/ADD-A-POLICY.md leads through both.
  *
  * The engine calls, for each request, in this order:
  *   arrive -> (next -> admit) -> first_token -> decode* -> finish
@@ -18,6 +20,8 @@
 #include "sim/core/opt.h"
 #include "sim/core/types.h"
 
+/* Goes up with every change of this header, req.h or the headers that are installed beside them. A
+ * shared object says in `abi` for which it was built. */
 #define POLICY_ABI 1
 
 enum policy_caps {

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Checksum of the files that say what model and GPU are: names alone do not tell versions apart. */
+ * Checksum of the files that say what model and GPU are, and of a policy in a shared object: names alone
+ * do not tell versions apart. */
 #include "sim/cli/cli.h"
 
 #include <xxhash.h>
 
 #include "models/datafile.h"
+#include "policies/open.h"
+#include "sim/core/json.h"
 
 static int hash_file(const char *kind, const char *name, const char *data_dir, const char *folder,
                      uint64_t *hash, struct arena *ar, struct err *e)
@@ -23,6 +26,26 @@ static int hash_file(const char *kind, const char *name, const char *data_dir, c
     return 0;
 }
 
+/* The shared object inside "check(./mine.so{x=1})", or NULL for a built-in policy. */
+static const char *policy_file(const char *spec, struct arena *ar)
+{
+    const char *wrapper = NULL;
+    while (opt_spec_wrapper(spec, &wrapper, &spec, ar)) {
+    }
+    const char *name = opt_spec_name(spec, ar);
+    return name && policy_is_library(name) ? name : NULL;
+}
+
+static int hash_policy(const char *path, uint64_t *hash, struct arena *ar, struct err *e)
+{
+    size_t len = 0;
+    const char *bytes = path ? json_read_file(path, &len, ar, e) : NULL;
+    if (bytes) {
+        *hash = XXH3_64bits_withSeed(bytes, len, *hash);
+    }
+    return path && !bytes ? e->code : 0;
+}
+
 int config_model_hash(const struct run_config *c, const char **ret, struct arena *ar, struct err *e)
 {
     const char *data_dir = steelyard_data_dir(c->data_dir, ar);
@@ -30,9 +53,11 @@ int config_model_hash(const struct run_config *c, const char **ret, struct arena
     uint64_t hash = 0;
     int rc = hash_file("model", c->model, data_dir, "llms", &hash, ar, &own);
     rc = rc < 0 ? rc : hash_file("GPU", c->gpu, data_dir, "gpus", &hash, ar, &own);
+    const char *policy = policy_file(c->policy, ar);
+    rc = rc < 0 ? rc : hash_policy(policy, &hash, ar, &own);
     if (rc < 0) {
         return err_set(e, rc, "%s", own.msg);
     }
-    *ret = c->model || c->gpu ? arena_printf(ar, "%016llx", (unsigned long long)hash) : NULL;
+    *ret = c->model || c->gpu || policy ? arena_printf(ar, "%016llx", (unsigned long long)hash) : NULL;
     return 0;
 }

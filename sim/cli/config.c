@@ -342,6 +342,21 @@ static int unwrap(const char **spec, struct arena *ar, struct err *e)
     return 0;
 }
 
+static int check_library(const char *spec, const char *name, struct arena *ar, struct err *e)
+{
+    static const struct opt_row none[] = {OPT_END};
+    const struct policy_ops *ops = NULL;
+    if (policy_library_open(name, &ops, ar, e) < 0) {
+        return e->code;
+    }
+    void *scratch = arena_alloc(ar, ops->state_size);
+    if (!scratch) {
+        return no_memory(e);
+    }
+    int rc = opt_spec_apply(spec, ops->options ? ops->options : none, scratch, ar, e);
+    return rc < 0 ? err_wrap(e, "policy '%s': ", ops->name) : 0;
+}
+
 static int check_plugin(enum catalog_kind kind, const char *spec, struct arena *ar, struct err *e)
 {
     static const struct opt_row none[] = {OPT_END};
@@ -353,8 +368,11 @@ static int check_plugin(enum catalog_kind kind, const char *spec, struct arena *
     if (!name) {
         return no_memory(e);
     }
+    if (kind == CATALOG_POLICY && policy_is_library(name)) {
+        return check_library(spec, name, ar, e);
+    }
     if (strchr(name, '/')) {
-        return 0; /* a shared object or a file: looked at by whoever loads it */
+        return 0; /* a file: looked at by whoever loads it */
     }
     const struct catalog_item *found = catalog_find(kind, name, NULL, ar);
     if (!found) {
