@@ -79,6 +79,7 @@ struct kernel {
     double experts, per_tok;
     double flops, attn_flops, mem, kv_mem, link; /* per second, as the roofline assumes */
     double latency_s;
+    double l2, qkvo_bytes; /* cache; queries, keys, values and outputs of one prefill token */
 };
 struct kernel kernel_gemm(const struct fit *f, double n, double k);
 struct kernel kernel_memory(const struct fit *f, double bytes_tok);

@@ -157,15 +157,18 @@ static int read_gemm(struct fit *f, const struct tables *t, struct gemm_table *g
 {
     const struct want want[] = {{"gemm_dtype", t->dtype, 0}, {NULL, NULL, 0}};
     const char *const x[] = {"n", "k", "m"};
-    struct tally *tally = fit_family(f, "gemm");
+    struct tally *tally = fit_family(f, "gemm"), *shapes = fit_family(f, "gemm_shape");
     g->points.dims = 3;
-    g->trend = (struct trend){.n = 4, .terms = gemm_terms};
     g->kernel = kernel_gemm(f, 0, 0);
-    if (!tally || read_points(f, table_name(f, t, "gemm"), want, x, &g->points) < 0) {
+    /* m = 256 and 257 are a tile apart, so along m neighbours say little. */
+    g->trend = (struct trend){.n = 4, .terms = gemm_terms, .weight = {1, 1, 0.05}};
+    if (!tally || !shapes || read_points(f, table_name(f, t, "gemm"), want, x, &g->points) < 0) {
         return f->err->code;
     }
-    /* Whole shapes are held out: the products of a model are seldom among the measured ones. */
-    if (grid_validate(&g->points, &g->trend, FIT_FOLDS, 2, gemm_roofline_us, &g->kernel, tally, f->err) < 0 ||
+    /* Single places are held out, then whole shapes (n, k) with all of their m: few of a model's products
+     * are among the measured shapes. */
+    if (grid_validate(&g->points, &g->trend, FIT_FOLDS, 0, gemm_roofline_us, &g->kernel, tally, f->err) < 0 ||
+        grid_validate(&g->points, &g->trend, FIT_FOLDS, 2, gemm_roofline_us, &g->kernel, shapes, f->err) < 0 ||
         grid_from(&g->grid, &g->points, f->arena, f->err) < 0 || trend_fit(&g->trend, &g->points, f->err) < 0) {
         return f->err->code;
     }
@@ -228,7 +231,9 @@ static int add_gemms(struct fit *f, struct tables *t)
 
 /* Heads of one rank. A (sequence, KV head) pair is work of its own, so where a table lacks the model's
  * heads, g times fewer heads over g times as many sequences are the same work (multi-head decode is
- * missing in some tables). */
+ * missing in some tables). Failing that, the next larger group of queries over the same KV heads: queries
+ * of a group are packed into one tile of 64 rows or more, and KV traffic is the same. */
+#define GROUP_TRIES 16
 struct heads {
     uint32_t q, kv, fold;
 };
@@ -246,26 +251,36 @@ static int read_heads(struct fit *f, const struct tables *t, const char *kind, c
     return read_points(f, table_name(f, t, kind), want, x, p);
 }
 
+static int find_heads(struct fit *f, const struct tables *t, const char *kind, const char *length,
+                      struct heads *h, struct points *p)
+{
+    for (h->fold = 1; h->fold <= h->kv && p->n == 0; h->fold++) {
+        if (h->q % h->fold == 0 && h->kv % h->fold == 0 && read_heads(f, t, kind, length, *h, p) < 0) {
+            return f->err->code;
+        }
+    }
+    h->fold--;
+    for (uint32_t i = 0; i < GROUP_TRIES && p->n == 0; i++) {
+        h->fold = 1;
+        h->q++;
+        if (h->q % h->kv == 0 && read_heads(f, t, kind, length, *h, p) < 0) {
+            return f->err->code;
+        }
+    }
+    return 0;
+}
+
 static int attention_points(struct fit *f, const struct tables *t, const char *kind, const char *length,
                             struct points *p)
 {
     struct heads h = {f->llm.heads / f->q->tp, f->llm.kv_heads / f->q->tp, 1};
     h.kv = h.kv ? h.kv : 1;
-    for (h.fold = 1; h.fold <= h.kv; h.fold++) {
-        if (h.q % h.fold || h.kv % h.fold) {
-            continue;
-        }
-        p->n = 0;
-        if (read_heads(f, t, kind, length, h, p) < 0) {
-            return f->err->code;
-        }
-        if (p->n > 0) {
-            break;
-        }
+    if (find_heads(f, t, kind, length, &h, p) < 0) {
+        return f->err->code;
     }
     if (p->n == 0) {
         return err_set(f->err, SIM_E_DATA, "%s/%s_%s: nothing for %u heads over %u KV heads of %u", f->q->dir,
-                       t->prefix, kind, h.q, h.kv, f->llm.head_dim);
+                       t->prefix, kind, f->llm.heads / f->q->tp, h.kv, f->llm.head_dim);
     }
     size_t kept = 0;
     for (size_t i = 0; i < p->n; i++) {
@@ -293,6 +308,23 @@ static void without_launch(const struct tables *t, struct points *p)
     }
 }
 
+/* Replayed calls find KV that fits the L2 cache in it; in a model every layer's KV comes from memory. So
+ * no call takes less than its bytes at the bandwidth that is measured beyond the cache. */
+#define BEYOND_L2 2.0
+
+static void without_cache_hits(const struct kernel *k, const struct points *p, struct profile_term *t)
+{
+    double per_byte = HUGE_VAL;
+    for (size_t i = 0; i < p->n; i++) {
+        double bytes = p->x[2 * i] * p->x[2 * i + 1] * k->kv_bytes;
+        per_byte = bytes > BEYOND_L2 * k->l2 ? fmin(per_byte, p->y[i] / bytes) : per_byte;
+    }
+    for (uint32_t i = 0; isfinite(per_byte) && i < profile_term_size(t); i++) {
+        double bytes = t->at[0][i / t->n[1]] * t->at[1][i % t->n[1]] * k->kv_bytes;
+        t->us[i] = fmax(t->us[i], bytes * per_byte);
+    }
+}
+
 static int add_decode(struct fit *f, const struct tables *t)
 {
     struct points p = {.dims = 2};
@@ -301,7 +333,9 @@ static int add_decode(struct fit *f, const struct tables *t)
                           {AXIS_DECODES, AXIS_CONTEXT}};
     if (attention_points(f, t, "generation_attention", "kv_len", &p) == 0) {
         without_launch(t, &p);
-        fit_term(f, &s, &p, &k);
+        if (fit_term(f, &s, &p, &k) == 0) {
+            without_cache_hits(&k, &p, &f->term[f->profile.n_terms - 1]);
+        }
     }
     points_release(&p);
     return f->err->code;

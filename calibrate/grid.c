@@ -12,6 +12,8 @@
 #define GRID_MAX ((size_t)1 << 22)
 /* A neighbour on one side only counts as much as two that are this many times as far apart. */
 #define ONE_SIDED 8.0
+/* Weight of neighbours on the diagonal, where the trend has one. */
+#define DIAGONAL 4.0
 /* Holes next to holes need several rounds. */
 #define FILL_ROUNDS 8
 /* Points beyond which a trend is fitted to a sample: it has a few coefficients only. */
@@ -240,39 +242,74 @@ struct guess {
     double weight, sum;
 };
 
-/* What the known neighbours of cell k along axis d say about its ratio. */
-static void guess_along(const struct grid *g, const double *ratio, size_t k, uint32_t d, struct guess *q)
+/* A line of cells through cell k: places at -low .. high steps from it, `stride` apart. */
+struct walk {
+    int64_t low, high, stride;
+    const double *at; /* places along it, at[0] = that of cell k */
+};
+
+static void guess_on(const double *ratio, size_t k, const struct walk *w, struct guess *q)
+{
+    int64_t low = -1, high = 1;
+    const double *r = &ratio[k];
+    while (low >= -w->low && isnan(r[low * w->stride])) {
+        low--;
+    }
+    while (high <= w->high && isnan(r[high * w->stride])) {
+        high++;
+    }
+    bool down = low >= -w->low, up = high <= w->high;
+    double x = scale_of(w->at[0]);
+    double below = down ? x - scale_of(w->at[low]) : 0, above = up ? scale_of(w->at[high]) - x : 0;
+    if (down && up) {
+        double mix = (r[low * w->stride] * above + r[high * w->stride] * below) / (below + above);
+        double weight = 1 / ((below + above) * (below + above));
+        q->weight += weight;
+        q->sum += weight * mix;
+    } else if (down || up) {
+        double gap = ONE_SIDED * (below + above);
+        q->weight += 1 / (gap * gap);
+        q->sum += r[(down ? low : high) * w->stride] / (gap * gap);
+    }
+}
+
+static void add_guess(const double *ratio, size_t k, const struct walk *w, double weight, struct guess *q)
+{
+    struct guess own = {0, 0};
+    guess_on(ratio, k, w, &own);
+    q->weight += weight * own.weight;
+    q->sum += weight * own.sum;
+}
+
+static size_t stride_of(const struct grid *g, uint32_t d)
 {
     size_t stride = 1;
     for (uint32_t i = d + 1; i < g->dims; i++) {
         stride *= g->n[i];
     }
-    int64_t at = (int64_t)(k / stride % g->n[d]), n = g->n[d], low = at - 1, high = at + 1;
-    while (low >= 0 && isnan(ratio[k - (size_t)(at - low) * stride])) {
-        low--;
+    return stride;
+}
+
+/* What the known neighbours of cell k say about its ratio. */
+static void guess_cell(const struct grid *g, const struct trend *t, const double *ratio, size_t k, struct guess *q)
+{
+    int64_t at[GRID_DIMS];
+    for (uint32_t d = 0; d < g->dims; d++) {
+        size_t stride = stride_of(g, d);
+        at[d] = (int64_t)(k / stride % g->n[d]);
+        struct walk w = {at[d], g->n[d] - 1 - at[d], (int64_t)stride, &g->at[d][at[d]]};
+        add_guess(ratio, k, &w, t->weight[d] > 0 ? t->weight[d] : 1, q);
     }
-    while (high < n && isnan(ratio[k + (size_t)(high - at) * stride])) {
-        high++;
-    }
-    double x = scale_of(g->at[d][at]);
-    double below = low >= 0 ? x - scale_of(g->at[d][low]) : 0;
-    double above = high < n ? scale_of(g->at[d][high]) - x : 0;
-    if (low >= 0 && high < n) {
-        double r = (ratio[k - (size_t)(at - low) * stride] * above +
-                    ratio[k + (size_t)(high - at) * stride] * below) / (below + above);
-        double w = 1 / ((below + above) * (below + above));
-        q->weight += w;
-        q->sum += w * r;
-    } else if (low >= 0 || high < n) {
-        double gap = ONE_SIDED * (below + above);
-        double r = low >= 0 ? ratio[k - (size_t)(at - low) * stride] : ratio[k + (size_t)(high - at) * stride];
-        q->weight += 1 / (gap * gap);
-        q->sum += r / (gap * gap);
+    if (t->diagonal && g->dims >= 2) {
+        int64_t up0 = g->n[0] - 1 - at[0], up1 = g->n[1] - 1 - at[1];
+        struct walk w = {at[0] < up1 ? at[0] : up1, up0 < at[1] ? up0 : at[1],
+                         (int64_t)stride_of(g, 0) - (int64_t)stride_of(g, 1), &g->at[0][at[0]]};
+        add_guess(ratio, k, &w, DIAGONAL, q);
     }
 }
 
 /* One round over the holes; returns how many are left. */
-static size_t fill_round(const struct grid *g, const double *ratio, double *next)
+static size_t fill_round(const struct grid *g, const struct trend *t, const double *ratio, double *next)
 {
     size_t left = 0;
     for (size_t k = 0; k < g->size; k++) {
@@ -281,9 +318,7 @@ static size_t fill_round(const struct grid *g, const double *ratio, double *next
         if (!isnan(ratio[k])) {
             continue;
         }
-        for (uint32_t d = 0; d < g->dims; d++) {
-            guess_along(g, ratio, k, d, &q);
-        }
+        guess_cell(g, t, ratio, k, &q);
         if (q.weight > 0) {
             next[k] = q.sum / q.weight;
         } else {
@@ -307,7 +342,7 @@ int grid_fill(struct grid *g, const struct trend *t, struct err *e)
         ratio[k] = log(g->v[k] / trend_at(t, x));
     }
     for (int round = 0; round < FILL_ROUNDS; round++) {
-        size_t left = fill_round(g, ratio, next);
+        size_t left = fill_round(g, t, ratio, next);
         double *swap = ratio;
         ratio = next;
         next = swap;

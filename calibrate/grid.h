@@ -31,6 +31,10 @@ struct trend {
     const void *ctx;
     double c[TREND_MAX];
     double floor; /* never below: a negative sum would have no ratio */
+    /* The work is a product of the first two axes (sequences x context), so places on a diagonal, one up
+     * and the other down, resemble each other: the same bytes, on the same side of a cache's size. */
+    bool diagonal;
+    double weight[GRID_DIMS]; /* of what neighbours along an axis say; 0 = 1 */
 };
 int trend_fit(struct trend *t, const struct points *p, struct err *e);
 double trend_at(const struct trend *t, const double *x);

@@ -24,6 +24,7 @@ static struct kernel on_gpu(const struct fit *f, enum kernel_kind kind)
         .mem = f->gpu.hbm_bytes_per_s * SHARE_MEM,
         .kv_mem = f->gpu.hbm_bytes_per_s * SHARE_KV,
         .latency_s = KERNEL_S,
+        .l2 = f->gpu.l2_bytes > 0 ? f->gpu.l2_bytes : HUGE_VAL,
     };
 }
 
@@ -48,6 +49,7 @@ struct kernel kernel_attention(const struct fit *f, enum kernel_kind kind)
     r.kv_bytes = llm_kv_bytes_per_tok_rank(&f->llm, f->q->tp) / f->llm.layers;
     r.pair_flops = 4.0 * f->llm.heads * f->llm.head_dim / f->q->tp;
     r.latency_s = ATTN_S;
+    r.qkvo_bytes = 2.0 * f->llm.heads * f->llm.head_dim * 2 / f->q->tp + r.kv_bytes;
     return r;
 }
 
@@ -170,20 +172,23 @@ static void moe_terms(const double *x, double *f, const void *ctx)
     f[2] = k->experts * (1 - pow(1 - k->per_tok / k->experts, x[0]));
 }
 
+/* What a benchmark repeats stays in the L2 cache while it fits; the traffic beyond is slower. */
 static void decode_terms(const double *x, double *f, const void *ctx)
 {
-    (void)ctx;
+    const struct kernel *k = ctx;
     f[0] = 1;
     f[1] = x[0];
     f[2] = x[0] * x[1];
+    f[3] = x[0] * x[1] * k->kv_bytes > k->l2 ? x[0] * x[1] : 0;
 }
 
 static void prefill_terms(const double *x, double *f, const void *ctx)
 {
-    (void)ctx;
+    const struct kernel *k = ctx;
     f[0] = 1;
     f[1] = x[0] * x[1];
     f[2] = x[0] * x[1] * x[1];
+    f[3] = x[0] * x[1] * k->qkvo_bytes > k->l2 ? x[0] * x[1] : 0;
 }
 
 static void mixed_terms(const double *x, double *f, const void *ctx)
@@ -203,9 +208,9 @@ struct trend kernel_trend(const struct kernel *k)
     case KERNEL_MOE:
         return (struct trend){.n = 3, .terms = moe_terms, .ctx = k};
     case KERNEL_DECODE:
-        return (struct trend){.n = 3, .terms = decode_terms};
+        return (struct trend){.n = 4, .terms = decode_terms, .ctx = k, .diagonal = true};
     case KERNEL_PREFILL:
-        return (struct trend){.n = 3, .terms = prefill_terms};
+        return (struct trend){.n = 4, .terms = prefill_terms, .ctx = k};
     case KERNEL_MIXED:
         return (struct trend){.n = 6, .terms = mixed_terms};
     default:

@@ -30,7 +30,7 @@ static const char usage[] =
     "  --collectives DIR  folder with custom_allreduce.csv.gz (default: MEASUREMENTS, or aiconfigurator\n"
     "                     beside it)\n"
     "  -o, --output FILE  the profile\n"
-    "  --format FORMAT    report as text (default) or json\n"
+    "  --format FORMAT    report as text (default), json or csv\n"
     "  --data-dir DIR     folder with llms/ and gpus/\n"
     "\n"
     "Examples:\n"
@@ -42,103 +42,10 @@ extern const struct subcommand cmd_fit;
 struct options {
     struct fit_request q;
     const char *output, *tp, *format;
-    bool json;
+    void (*print)(const struct profile *p, const char *path);
 };
 
-static int flags(struct options *o, int argc, char **argv, int *i, struct err *e)
-{
-    const struct {
-        const char *name;
-        const char **value;
-    } known[] = {
-        {"--from", &o->q.source},       {"--gpu", &o->q.gpu},
-        {"--model", &o->q.model},       {"--tp", &o->tp},
-        {"--weight-dtype", &o->q.weight_dtype}, {"--engine", &o->q.version},
-        {"--collectives", &o->q.collectives},   {"--output", &o->output},
-        {"-o", &o->output},             {"--format", &o->format},
-        {"--data-dir", &o->q.data_dir},
-    };
-    for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++) {
-        int rc = cli_flag_value(known[k].name, argc, argv, i, known[k].value, e);
-        if (rc != 0) {
-            return rc;
-        }
-    }
-    return 0;
-}
-
-static int check_source(const struct options *o, struct err *e)
-{
-    const char *names[32];
-    size_t n = 0;
-    while (n < 32 && fit_sources[n].name) {
-        names[n] = fit_sources[n].name;
-        n++;
-    }
-    if (!fit_source_find(o->q.source)) {
-        return cli_not_known("source", o->q.source, names, n, " (steelyard fit --help)", SIM_E_USAGE, e);
-    }
-    return 0;
-}
-
-static int check(struct options *o, struct err *e)
-{
-    const struct {
-        const char *what, *value;
-    } needed[] = {{"measurements", o->q.dir}, {"--from SOURCE", o->q.source}, {"--gpu GPU", o->q.gpu},
-                  {"--model MODEL", o->q.model}, {"-o PROFILE", o->output}};
-    int64_t tp = 1;
-    for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
-        if (!needed[i].value) {
-            return err_set(e, SIM_E_USAGE, "fit: no %s given (see steelyard fit --help)", needed[i].what);
-        }
-    }
-    if (o->tp && (!text_to_int64(o->tp, &tp) || tp < 1 || tp > 1024)) {
-        return err_set(e, SIM_E_USAGE, "--tp: '%s' is no degree from 1 to 1024", o->tp);
-    }
-    o->q.tp = (uint32_t)tp;
-    o->json = o->format && strcmp(o->format, "json") == 0;
-    if (o->format && !o->json && strcmp(o->format, "text") != 0) {
-        const char *const formats[] = {"text", "json"};
-        return cli_not_known("format", o->format, formats, 2, " (text, json)", SIM_E_USAGE, e);
-    }
-    return check_source(o, e);
-}
-
-static int parse(struct options *o, int argc, char **argv, struct err *e)
-{
-    for (int i = 1; i < argc; i++) {
-        int rc = flags(o, argc, argv, &i, e);
-        if (rc < 0) {
-            return rc;
-        }
-        if (rc == 0 && (argv[i][0] == '-' || o->q.dir)) {
-            return cli_unknown(&cmd_fit, argv[i], e);
-        }
-        if (rc == 0) {
-            o->q.dir = argv[i];
-        }
-    }
-    return check(o, e);
-}
-
-/* Written beside and moved over, so that a reader never sees half a profile. */
-static int save(const struct profile *p, const char *path, struct arena *ar, struct err *e)
-{
-    const char *part = arena_printf(ar, "%s.part", path);
-    FILE *out = part ? fopen(part, "w") : NULL;
-    if (!out) {
-        return err_set(e, SIM_E_IO, "%s: cannot be written", path);
-    }
-    int rc = profile_write(p, out, e);
-    if ((fclose(out) != 0 || rc < 0 || rename(part, path) != 0) && rc == 0) {
-        rc = err_set(e, SIM_E_IO, "%s: cannot be written", path);
-    }
-    if (rc < 0) {
-        unlink(part);
-    }
-    return rc;
-}
+/* ---- the report ---- */
 
 static void print_range(const struct profile_term *t)
 {
@@ -197,6 +104,117 @@ static void print_json(const struct profile *p, const char *path)
     printf("\n");
 }
 
+static void print_csv(const struct profile *p, const char *path)
+{
+    (void)path;
+    printf("gpu,model,tp,source,family,points,held_out_error,held_out_p90,roofline_error\n");
+    for (uint32_t i = 0; i < p->n_errors; i++) {
+        const struct profile_error *x = &p->error[i];
+        printf("%s,%s,%u,%s,%s,%u,%.4f,%.4f,%.4f\n", p->gpu, p->model, p->tp, p->source, x->family, x->points,
+               x->error, x->p90, x->roofline_error);
+    }
+}
+
+/* ---- words of the command line ---- */
+
+static int flags(struct options *o, int argc, char **argv, int *i, struct err *e)
+{
+    const struct {
+        const char *name;
+        const char **value;
+    } known[] = {
+        {"--from", &o->q.source},       {"--gpu", &o->q.gpu},
+        {"--model", &o->q.model},       {"--tp", &o->tp},
+        {"--weight-dtype", &o->q.weight_dtype}, {"--engine", &o->q.version},
+        {"--collectives", &o->q.collectives},   {"--output", &o->output},
+        {"-o", &o->output},             {"--format", &o->format},
+        {"--data-dir", &o->q.data_dir},
+    };
+    for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++) {
+        int rc = cli_flag_value(known[k].name, argc, argv, i, known[k].value, e);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static int check_source(const struct options *o, struct err *e)
+{
+    const char *names[32];
+    size_t n = 0;
+    while (n < 32 && fit_sources[n].name) {
+        names[n] = fit_sources[n].name;
+        n++;
+    }
+    if (!fit_source_find(o->q.source)) {
+        return cli_not_known("source", o->q.source, names, n, " (steelyard fit --help)", SIM_E_USAGE, e);
+    }
+    return 0;
+}
+
+static int check(struct options *o, struct err *e)
+{
+    const struct {
+        const char *what, *value;
+    } needed[] = {{"measurements", o->q.dir}, {"--from SOURCE", o->q.source}, {"--gpu GPU", o->q.gpu},
+                  {"--model MODEL", o->q.model}, {"-o PROFILE", o->output}};
+    static const char *const formats[] = {"text", "json", "csv"};
+    void (*const printers[])(const struct profile *, const char *) = {print_text, print_json, print_csv};
+    int64_t tp = 1;
+    for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+        if (!needed[i].value) {
+            return err_set(e, SIM_E_USAGE, "fit: no %s given (see steelyard fit --help)", needed[i].what);
+        }
+    }
+    if (o->tp && (!text_to_int64(o->tp, &tp) || tp < 1 || tp > 1024)) {
+        return err_set(e, SIM_E_USAGE, "--tp: '%s' is no degree from 1 to 1024", o->tp);
+    }
+    o->q.tp = (uint32_t)tp;
+    for (size_t i = 0; i < 3 && !o->print; i++) {
+        o->print = strcmp(o->format ? o->format : "text", formats[i]) == 0 ? printers[i] : NULL;
+    }
+    if (!o->print) {
+        return cli_not_known("format", o->format, formats, 3, " (text, json, csv)", SIM_E_USAGE, e);
+    }
+    return check_source(o, e);
+}
+
+static int parse(struct options *o, int argc, char **argv, struct err *e)
+{
+    for (int i = 1; i < argc; i++) {
+        int rc = flags(o, argc, argv, &i, e);
+        if (rc < 0) {
+            return rc;
+        }
+        if (rc == 0 && (argv[i][0] == '-' || o->q.dir)) {
+            return cli_unknown(&cmd_fit, argv[i], e);
+        }
+        if (rc == 0) {
+            o->q.dir = argv[i];
+        }
+    }
+    return check(o, e);
+}
+
+/* Written beside and moved over, so that a reader never sees half a profile. */
+static int save(const struct profile *p, const char *path, struct arena *ar, struct err *e)
+{
+    const char *part = arena_printf(ar, "%s.part", path);
+    FILE *out = part ? fopen(part, "w") : NULL;
+    if (!out) {
+        return err_set(e, SIM_E_IO, "%s: cannot be written", path);
+    }
+    int rc = profile_write(p, out, e);
+    if ((fclose(out) != 0 || rc < 0 || rename(part, path) != 0) && rc == 0) {
+        rc = err_set(e, SIM_E_IO, "%s: cannot be written", path);
+    }
+    if (rc < 0) {
+        unlink(part);
+    }
+    return rc;
+}
+
 static int run(int argc, char **argv, struct err *e)
 {
     struct arena ar = {0};
@@ -207,7 +225,7 @@ static int run(int argc, char **argv, struct err *e)
         o.q.data_dir = steelyard_data_dir(o.q.data_dir, &ar);
         rc = fit_run(f, &o.q, &ar, e);
         if (rc == 0 && save(&f->profile, o.output, &ar, e) == 0) {
-            (o.json ? print_json : print_text)(&f->profile, o.output);
+            o.print(&f->profile, o.output);
         }
         fit_release(f);
     }
