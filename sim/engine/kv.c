@@ -41,6 +41,7 @@ void kv_release(struct kv *kv)
 
 void kv_seq_release(struct kv_seq *s)
 {
+    free(s->id);
     free(s->key);
     free(s->blk);
     free(s->stamp);
@@ -64,6 +65,7 @@ uint32_t kv_lookup(struct kv *kv, struct kv_seq *s, uint32_t n_tok)
         return 0;
     }
     if (kv->blocks) {
+        blocks_hash(kv, s);
         return blocks_lookup(kv, s, max_blk);
     }
     left = runs_left(&kv->runs, s->run);
@@ -83,8 +85,9 @@ int kv_take(struct kv *kv, struct kv_seq *s, uint32_t hit_blk, uint64_t upto_tok
     int rc = 0;
 
     if (kv->blocks) {
+        blocks_hash(kv, s);
         kv->free -= kv_idle_hits(kv, s, hit_blk) + (upto_blk - hit_blk);
-        rc = blocks_take(kv, s, hit_blk, upto_blk);
+        rc = kv->no_memory ? SIM_E_NOMEM : blocks_take(kv, s, hit_blk, upto_blk);
         if (rc == 0) {
             s->n_blk = upto_blk;
             blocks_publish(kv, s, content_tok);

@@ -34,6 +34,9 @@ struct kv_seq {
     /* blocks: chained hash of each full prompt block, the block table, and stamps that tell whether a
      * block given back has been taken by somebody else since. malloc'd, reused with the slot. */
     uint64_t serial;   /* of the request; orders sequences of one class */
+    uint32_t n_id, cap_id, id_tok, prompt_tok; /* as the trace gives them; hashed when first looked up, */
+    uint64_t *id;                              /* so that a long queue holds ids only */
+    bool keyed;
     uint32_t n_key, cap_key, cap_blk;
     uint64_t *key;
     uint32_t *blk;
@@ -67,6 +70,7 @@ struct kv {
     uint64_t version;
     struct kv_runs runs;
     struct kv_blocks *blocks; /* NULL = runs */
+    bool no_memory;           /* for the hashes of a prompt; the next take fails */
 };
 
 struct kv *kv_new(const struct kv_config *c, struct arena *a, struct err *e);
@@ -110,7 +114,7 @@ static inline uint32_t kv_class(const struct kv *kv, uint64_t base)
     return (uint32_t)(kv->block_log2 != UINT32_MAX ? base & (kv->block_tok - 1) : base % kv->block_tok);
 }
 
-/* Prefix ids of a new request's prompt -> chained hashes of its full blocks. */
+/* Prefix ids of a new request's prompt; the chained hashes of its full blocks come from them. Copied. */
 int kv_seq_set_prefix(struct kv *kv, struct kv_seq *s, const uint64_t *id, uint32_t n_id,
                       uint32_t id_tok, uint32_t prompt_tok, struct err *e);
 

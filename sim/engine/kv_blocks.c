@@ -170,31 +170,54 @@ static uint64_t chain_block(uint64_t chain, const uint64_t *id, uint32_t id_tok,
 int kv_seq_set_prefix(struct kv *kv, struct kv_seq *s, const uint64_t *id, uint32_t n_id,
                       uint32_t id_tok, uint32_t prompt_tok, struct err *e)
 {
-    uint64_t known = (uint64_t)n_id * id_tok;
-    uint32_t n;
-    uint64_t chain = 0;
-
     s->n_key = 0;
+    s->n_id = 0;
+    s->keyed = false;
     if (!kv->blocks || !kv->cache) {
         return 0;
     }
-    n = (uint32_t)((known < prompt_tok ? known : prompt_tok) / kv->block_tok);
+    if (n_id > s->cap_id) {
+        uint64_t *bigger = realloc(s->id, n_id * sizeof(*bigger));
+
+        if (!bigger) {
+            return err_set(e, SIM_E_NOMEM, "out of memory for %u prefix ids", n_id);
+        }
+        s->id = bigger;
+        s->cap_id = n_id;
+    }
+    memcpy(s->id, id, n_id * sizeof(*id));
+    s->n_id = n_id;
+    s->id_tok = id_tok;
+    s->prompt_tok = prompt_tok;
+    return 0;
+}
+
+/* Chained hashes of the full blocks that the ids cover, once. */
+void blocks_hash(struct kv *kv, struct kv_seq *s)
+{
+    uint64_t known = (uint64_t)s->n_id * s->id_tok, chain = 0;
+    uint32_t n = (uint32_t)((known < s->prompt_tok ? known : s->prompt_tok) / kv->block_tok);
+
+    if (s->keyed) {
+        return;
+    }
+    s->keyed = true;
     if (n > s->cap_key) {
         uint64_t *bigger = realloc(s->key, n * sizeof(*bigger));
 
         if (!bigger) {
-            return err_set(e, SIM_E_NOMEM, "out of memory for %u prefix hashes", n);
+            kv->no_memory = true;
+            return;
         }
         s->key = bigger;
         s->cap_key = n;
     }
     for (uint32_t j = 0; j < n; j++) {
-        chain = chain_block(chain, id, id_tok, (uint64_t)j * kv->block_tok,
+        chain = chain_block(chain, s->id, s->id_tok, (uint64_t)j * kv->block_tok,
                             (uint64_t)(j + 1) * kv->block_tok);
         s->key[j] = chain ? chain : 1;
     }
     s->n_key = n;
-    return 0;
 }
 
 /* Block that holds position i of s: by hash where the trace knows the content, else the very block that

@@ -46,6 +46,7 @@ void runs_disown(struct kv_runs *r, uint64_t handle);
 
 int blocks_init(struct kv *kv, struct arena *a, struct err *e);
 void blocks_release(struct kv *kv);
+void blocks_hash(struct kv *kv, struct kv_seq *s);
 uint32_t blocks_lookup(const struct kv *kv, const struct kv_seq *s, uint32_t max_blk);
 uint32_t blocks_idle(const struct kv *kv, const struct kv_seq *s, uint32_t hit_blk);
 int blocks_take(struct kv *kv, struct kv_seq *s, uint32_t hit_blk, uint32_t upto_blk);

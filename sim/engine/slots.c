@@ -8,6 +8,8 @@
 
 #include "sim/engine/engine.h"
 
+#define KEEP_BLK 1024
+
 int engine_fail(struct engine *e, int code, const char *fmt, ...)
 {
     char text[900];
@@ -91,7 +93,13 @@ void slot_give(struct engine *e, req_id r)
 
     kv_forget(e->kv, &kv);
     memset(l, 0, sizeof(*l));
-    /* Keep the buffers of the sequence for the next user of the slot. */
+    /* Keep the buffers of the sequence for the next user of the slot, but not those of a very long one:
+     * in an overloaded run there are as many slots as requests that wait. */
+    if (kv.cap_blk > KEEP_BLK || kv.cap_key > KEEP_BLK) {
+        kv_seq_release(&kv);
+    }
+    l->kv.id = kv.id;
+    l->kv.cap_id = kv.cap_id;
     l->kv.key = kv.key;
     l->kv.cap_key = kv.cap_key;
     l->kv.blk = kv.blk;

@@ -400,6 +400,8 @@ static void finish(struct world *w, struct seq *s)
     for (int i = 0; i < w->n_kv; i++) {
         kv_forget(w->kv[i], &s->kv[i]);
         s->kv[i].n_key = 0;
+        s->kv[i].n_id = 0;
+        s->kv[i].keyed = false;
     }
     s->place = AWAY;
 }
