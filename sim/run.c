@@ -392,14 +392,31 @@ static double capacity_req_s(const struct run *r)
 
 /* ---- results ---- */
 
+/* One sentence for each reason: how many, why, and which was the first. */
+static size_t add_refusals(struct run *r, const char **w)
+{
+    for (uint32_t i = 0; i < r->metrics.n_refusals; i++) {
+        const struct refusals *f = &r->metrics.refused[i];
+
+        w[i] = arena_printf(r->arena, "%llu of %llu requests can never run here: %s (first: request %u at "
+                            "%.6g s, %u prompt and %u output tokens; the KV pool holds %llu tokens)",
+                            (unsigned long long)f->n, (unsigned long long)r->metrics.arrivals, f->why,
+                            (unsigned)f->first.serial, (double)f->first.arrival_ns / 1e9,
+                            (unsigned)f->first.prompt_tok, (unsigned)f->first_output_tok,
+                            (unsigned long long)(r->blocks * r->traits.block_tok));
+    }
+    return r->metrics.n_refusals;
+}
+
 static int fill_warnings(struct run *r, struct run_result *ret)
 {
-    const char **w = arena_calloc(r->arena, 4, sizeof(*w));
+    const char **w = arena_calloc(r->arena, 4 + REFUSAL_REASONS, sizeof(*w));
     size_t n = 0;
 
     if (!w) {
         return no_memory(r);
     }
+    n = add_refusals(r, w);
     if (r->engine.n.outside_range > 0) {
         w[n++] = arena_printf(r->arena, "the cost model was asked %llu times outside the range it was "
                               "fitted on", (unsigned long long)r->engine.n.outside_range);

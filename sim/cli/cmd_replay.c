@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * steelyard replay: measured runs, simulated again, both sides side by side. */
+#include <errno.h>
 #include <gsl/gsl_sort.h>
 #include <gsl/gsl_statistics_double.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sim/cli/cli.h"
 #include "sim/cli/replay_meta.h"
@@ -164,8 +166,12 @@ static int replay(struct outcome *t, const struct options *o, const char *file, 
 {
     struct run_hooks hooks = {.request = on_request, .progress = on_progress, .ctx = &t->cmp};
 
+    if (strcmp(file, "-") != 0 && access(file, R_OK) < 0) {
+        return err_set(e, SIM_E_IO, "%s: %s", file, strerror(errno));
+    }
     if (resolve(t, o, file, e) < 0 || run_execute(&t->cfg, &hooks, &t->result, &t->ar, e) < 0) {
-        return err_wrap(e, "%s: ", file);
+        return err_wrap(e, "%s%s: ", file,
+                        t->meta.where ? "" : " (not described by a runs.json or NAME__meta.json beside it)");
     }
     if (!any_measured(&t->cmp)) {
         return err_set(e, SIM_E_DATA, "%s: holds no measured times (ttft, e2e): nothing to compare with",
@@ -217,7 +223,7 @@ static void print_clients(const struct compare *c)
     if (c->n_clients < 2) {
         return;
     }
-    printf("\n  %-14s%9s%13s%13s%11s%13s%13s%11s\n", "client", "requests", "mean FTL real", "simulated",
+    printf("\n  %-14s%9s%15s%13s%11s%14s%13s%11s\n", "client", "requests", "mean FTL real", "simulated",
            "error", "service real", "simulated", "error");
     for (size_t i = 0; i < c->n_clients; i++) {
         const struct compare_client *k = &c->client[i];
@@ -225,10 +231,10 @@ static void print_clients(const struct compare *c)
         struct compare_value service = {"", "", {k->service[REAL], k->service[SIMULATED]}};
 
         printf("  %-14s%9llu", k->name, (unsigned long long)k->requests);
-        print_number(ftl.v[REAL], 13);
+        print_number(ftl.v[REAL], 15);
         print_number(ftl.v[SIMULATED], 13);
         print_error(&ftl);
-        print_number(service.v[REAL], 13);
+        print_number(service.v[REAL], 14);
         print_number(service.v[SIMULATED], 13);
         print_error(&service);
         printf("\n");
@@ -240,6 +246,9 @@ static void print_text(const struct outcome *t)
 {
     printf("%s: %s, %s, policy %s%s\n", t->meta.run, t->meta.engine ? t->meta.engine : "engine not described",
            t->cfg.batcher, t->cfg.policy, t->result.policy_oracle ? " (oracle)" : "");
+    if (t->meta.where) {
+        printf("  settings from %s\n", t->meta.where);
+    }
     if (t->meta.notes) {
         printf("  note: %s\n", t->meta.notes);
     }

@@ -75,8 +75,8 @@ int opt_spec_apply(const char *spec, const struct opt_row *rows, void *obj, stru
 bool opt_spec_wrapper(const char *spec, const char **ret_wrapper, const char **ret_inner,
                       struct arena *a);
 
-/* Nearest of `names[0..n)` by edit distance (Damerau-Levenshtein, at most 3 and under half the
- * length), or NULL. */
+/* The first of `names[0..n)` that has `word` as a whole part ("a100" of "a100-80g"), else the nearest
+ * by edit distance (Damerau-Levenshtein, at most 3 and under half the length), or NULL. */
 const char *text_nearest(const char *word, const char *const *names, size_t n);
 
 /* Whole-string number parsing: false on trailing characters, overflow, NaN or infinity. */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "sim/core/json.h"
 #include "sim/core/opt.h"
@@ -150,6 +151,20 @@ static int distance(const char *a, size_t na, const char *b, size_t nb)
     return above[nb];
 }
 
+/* Whether `word` is one or more whole parts of `name`: "goodput" of "request_goodput". */
+static bool is_part(const char *word, size_t len, const char *name)
+{
+    static const char between[] = "-._:";
+
+    for (const char *p = name; len >= 3 && *p; p++) {
+        if ((p == name || strchr(between, p[-1])) && strncasecmp(p, word, len) == 0 &&
+            (!p[len] || strchr(between, p[len]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const char *text_nearest(const char *word, const char *const *names, size_t n)
 {
     const char *best = NULL;
@@ -161,6 +176,9 @@ const char *text_nearest(const char *word, const char *const *names, size_t n)
         name_len = strlen(names[i]);
         if (name_len > WORD_MAX) {
             continue;
+        }
+        if (is_part(word, len, names[i])) {
+            return names[i];
         }
         d = distance(word, len, names[i], name_len);
         if (d < best_distance && 2 * (size_t)d < (len > name_len ? len : name_len)) {

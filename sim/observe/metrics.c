@@ -134,9 +134,6 @@ static void count_completed(struct metrics *m, const struct req *r, const struct
         c->tpot_sum_ns += tpot;
         c->tpot_n++;
     }
-    if (l->admit_ns - r->arrival_ns > m->longest_wait_ns) {
-        m->longest_wait_ns = l->admit_ns - r->arrival_ns;
-    }
     m->good += is_good(m, r, ttft, tpot, e2e);
     c->completed++;
     c->prompt_tok += r->prompt_tok;
@@ -170,13 +167,37 @@ static int tell_hook(struct metrics *m, const struct req *r, const struct live *
     return m->hooks->request(m->hooks->ctx, &row, e);
 }
 
+/* Why requests could not be served at all, each reason with the first request that it met. */
+static void count_refused(struct metrics *m, const struct req *r, const struct live *l, const char *why)
+{
+    uint32_t k = 0;
+
+    while (k < m->n_refusals && strcmp(m->refused[k].why, why) != 0) {
+        k++;
+    }
+    if (k == REFUSAL_REASONS) {
+        k--;
+    }
+    if (k == m->n_refusals) {
+        m->refused[m->n_refusals++] = (struct refusals){
+            .why = arena_strdup(m->arena, why), .first = *r, .first_output_tok = l->output_tok};
+        m->out_of_memory |= !m->refused[k].why;
+    }
+    m->refused[k].n++;
+}
+
 static int on_left(void *o, const struct req *r, const struct live *l, bool rejected, const char *why,
                    struct err *e)
 {
     struct metrics *m = o;
     sim_ns now = m->engine->now;
 
+    sim_ns waited = (l->admit_ns == SIM_NEVER ? now : l->admit_ns) - r->arrival_ns;
+
     m->in_system--;
+    if (waited > m->longest_wait_ns && r->arrival_ns >= m->warmup_ns) {
+        m->longest_wait_ns = waited;
+    }
     m->last_leave_ns = now + m->output_delay_ns;
     if (!why) {
         count_completed(m, r, l, now);
@@ -186,6 +207,8 @@ static int on_left(void *o, const struct req *r, const struct live *l, bool reje
         if (c) {
             c->rejected++;
         }
+    } else {
+        count_refused(m, r, l, why);
     }
     if (m->out_of_memory) {
         return err_set(e, SIM_E_NOMEM, "out of memory for the metrics of %u clients", m->n_clients);

@@ -18,6 +18,15 @@
 #define SERVICE_FIRST_BIN_S 0.25
 #define SERVICE_TICKS       20  /* of the published service metrics */
 #define SERIES_POINTS       2048
+#define REFUSAL_REASONS     8    /* kept apart; a later one is told with the last of them */
+
+/* Requests that were refused for one reason. */
+struct refusals {
+    const char *why;
+    uint64_t n;
+    struct req first;
+    uint32_t first_output_tok;
+};
 
 struct client_stats {
     uint64_t requests, completed, rejected, prompt_tok, output_tok;
@@ -37,7 +46,9 @@ struct metrics {
     struct engine *engine;
     struct arena *arena;
     struct hist ttft, tpot, itl, e2el, queue;
-    uint64_t completed, good, input_tok, output_tok, late_queue_n;
+    uint64_t completed, good, input_tok, output_tok;
+    struct refusals refused[REFUSAL_REASONS];
+    uint32_t n_refusals;
     uint32_t in_system, peak_in_system;
     sim_ns last_leave_ns, longest_wait_ns;
     sim_ns output_delay_ns, warmup_ns;

@@ -44,7 +44,8 @@ const struct metric_def metric_glossary[] = {
     {"max_concurrent_requests", "1", G_MAIN, "Peak concurrent requests",
      "Largest number of requests that were in the system (waiting or running) at one time.", VLLM},
     {"duration", "s", G_MAIN, "Benchmark duration (s)",
-     "Simulated time from the start of the trace until the last answer is complete.", VLLM},
+     "Simulated time from the end of the warm-up (without one: the start of the trace) until the last "
+     "answer is complete.", VLLM},
     {"total_input_tokens", "tok", G_MAIN, "Total input tokens",
      "Prompt tokens of the completed requests.", VLLM},
     {"total_output_tokens", "tok", G_MAIN, "Total generated tokens",

@@ -8,7 +8,8 @@
 #include "sim/observe/metrics.h"
 #include "sim/observe/service.h"
 
-#define MAX_METRICS 96
+#define MAX_METRICS   96
+#define NEAR_CAPACITY 0.8
 
 struct table {
     struct metric *v;
@@ -78,13 +79,13 @@ static void put_service(const struct metrics *m, struct table *t)
     put(t, "jain_index", "1", s.jain);
 }
 
-static void put_machine(const struct metrics *m, struct table *t, double duration_s)
+static void put_machine(const struct metrics *m, struct table *t, double end_s)
 {
     const struct engine *g = m->engine;
     const struct engine_counters *n = &g->n;
     double samples = (double)m->n_samples;
 
-    put(t, "gpu_utilization", "1", ratio((double)n->busy_ns / 1e9, duration_s));
+    put(t, "gpu_utilization", "1", ratio((double)n->busy_ns / 1e9, end_s));
     put(t, "kv_utilization_mean", "1", ratio(m->sum_kv, samples));
     put(t, "kv_utilization_peak", "1", ratio((double)kv_peak_used(g->kv), (double)kv_total(g->kv)));
     put(t, "kv_pool_tokens", "tok", (double)kv_total(g->kv) * kv_block_tok(g->kv));
@@ -96,15 +97,16 @@ static void put_machine(const struct metrics *m, struct table *t, double duratio
     put(t, "preemptions", "1", (double)n->preemptions);
     put(t, "swaps_out", "1", (double)n->swaps_out);
     put(t, "swaps_in", "1", (double)n->swaps_in);
-    put(t, "pcie_bytes_up", "byte", n->swap_in_bytes);
-    put(t, "pcie_bytes_down", "byte", n->swap_out_bytes);
+    put(t, "pcie_bytes_up", "byte", n->swap_out_bytes);
+    put(t, "pcie_bytes_down", "byte", n->swap_in_bytes);
     put(t, "cache_hit_rate", "1", ratio((double)n->hit_tok, (double)n->lookup_tok));
 }
 
 static void put_all(const struct metrics *m, struct table *t, double capacity_req_s)
 {
     const struct engine *g = m->engine;
-    double duration_s = (double)m->last_leave_ns / 1e9;
+    double end_s = (double)m->last_leave_ns / 1e9;
+    double duration_s = fmax(0, end_s - (double)m->warmup_ns / 1e9); /* what is counted came in it */
     double span_s = (double)g->last_arrival_ns / 1e9;
     double rate = m->arrivals > 1 ? ratio((double)m->arrivals, span_s) : (double)NAN;
 
@@ -129,13 +131,14 @@ static void put_all(const struct metrics *m, struct table *t, double capacity_re
     put_hist(t, &m->queue, "queue");
     put(t, "longest_wait_ms", "ms", (double)m->longest_wait_ns / 1e6);
     put_service(m, t);
-    put_machine(m, t, duration_s);
+    put_machine(m, t, end_s);
 }
 
 /* ---- verdict ----
  * Overloaded: more is asked than the machine can give, or the queue at the last arrival is a good part
- * of all requests. Backlogged: somebody waits for a slot or for memory in more than a tenth of the
- * time, but the queue comes back down. */
+ * of all requests. Backlogged: the queue comes back down, but somebody waits for a slot or for memory in
+ * more than a tenth of the time, or the load is so close to capacity that a small error in the time of
+ * a step decides how it ends. */
 static void judge(const struct metrics *m, double capacity_req_s, struct run_result *ret)
 {
     const struct engine *g = m->engine;
@@ -151,7 +154,7 @@ static void judge(const struct metrics *m, double capacity_req_s, struct run_res
     if (load >= 1 || (left > 10 && left * 20.0 > (double)m->arrivals)) {
         ret->verdict = RUN_OVERLOADED;
         word = "overloaded";
-    } else if (waiting > 0.1) {
+    } else if (waiting > 0.1 || load > NEAR_CAPACITY) {
         ret->verdict = RUN_BACKLOGGED;
         word = "backlogged";
     }
@@ -159,8 +162,8 @@ static void judge(const struct metrics *m, double capacity_req_s, struct run_res
                                                   "%.3g requests/s)", 100 * load, rate, capacity_req_s)
                          : "offered load is not defined for this trace";
     ret->verdict_text = arena_printf(
-        m->arena, "%s: %s, requests waited in %.0f %% of the time, %u were waiting at the last arrival",
-        word, how ? how : "", isfinite(waiting) ? 100 * waiting : 0.0, left);
+        m->arena, "%s: %s, requests waited in %.0f %% of the time, %u %s waiting at the last arrival", word,
+        how ? how : "", isfinite(waiting) ? 100 * waiting : 0.0, left, left == 1 ? "was" : "were");
 }
 
 static int fill_clients(struct metrics *m, struct run_result *ret)

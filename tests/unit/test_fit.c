@@ -26,6 +26,7 @@ static const char *shared(struct arena *a, const char *folder)
     const char *dir = arena_printf(a, "%s/data/profiles/%s", root ? root : "../shared", folder);
     if (access(dir, R_OK) != 0) {
         print_message("# skipped: %s is not there\n", dir);
+        arena_release(a); /* skip() does not come back */
         skip();
     }
     return dir;

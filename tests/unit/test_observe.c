@@ -322,7 +322,7 @@ static void test_warmup(void **state)
     struct run_config c = {0};
     struct observed *o;
     char path[64];
-    double n = 0, ttft = 0;
+    double n = 0, ttft = 0, last = 0;
 
     (void)state;
     write_trace(path, 200, 60);
@@ -330,6 +330,7 @@ static void test_warmup(void **state)
     c.warmup_s = 20;
     o = observe(&c);
     for (int i = 0; i < o->n; i++) {
+        last = fmax(last, seconds(o->row[i].finish_ns));
         if (seconds(o->row[i].arrival_ns) >= 20) {
             n++;
             ttft += seconds(o->row[i].first_token_ns - o->row[i].arrival_ns) * 1e3;
@@ -337,6 +338,8 @@ static void test_warmup(void **state)
     }
     assert_true(n > 100 && n < 200 && o->n == 200);
     expect_metric(o, "completed", n, 0);
+    expect_metric(o, "duration", last - 20, 1e-12);
+    expect_metric(o, "request_throughput", n / (last - 20), 1e-12);
     expect_metric(o, "mean_ttft_ms", ttft / n, 1e-9);
     observed_free(o);
     arena_release(&a);

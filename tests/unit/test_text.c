@@ -100,18 +100,20 @@ static void test_from_double_round_trips(void **state)
 
 static void test_nearest(void **state)
 {
-    static const char *const names[] = {"fcfs", "vtc", "equinox", "kv.gpu_mem_util", "sjf"};
+    static const char *const names[] = {"fcfs", "vtc", "equinox", "kv.gpu_mem_util", "sjf",
+                                        "a10g", "a100-40g"};
     static const struct {
         const char *word, *want;
     } rows[] = {{"vtv", "vtc"},          {"VTC", "vtc"},       {"fcsf", "fcfs"}, /* one swap */
                 {"equinoks", "equinox"}, {"eqinx", "equinox"}, {"gpu_mem_util", "kv.gpu_mem_util"},
-                {"xyz", NULL},           {"s", NULL},          {"", NULL},
+                {"a100", "a100-40g"},   {"a100g", "a10g"},   {"mem_util", "kv.gpu_mem_util"},
+                {"mem_uti", NULL},       {"xyz", NULL},           {"s", NULL},          {"", NULL},
                 {"abc", NULL},           {"equ", NULL}};
     char huge[200];
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        const char *got = text_nearest(rows[i].word, names, 5);
+        const char *got = text_nearest(rows[i].word, names, 7);
 
         if (rows[i].want) {
             assert_non_null(got);
