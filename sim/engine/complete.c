@@ -254,8 +254,7 @@ static int finish(struct engine *e, req_id r)
 
     e->reqs[r].generated_tok = l->output_tok;
     e->reqs[r].join_iter = e->view.decode_iter;
-    kv_give(e->kv, &l->kv, l->context_tok);
-    kv_forget(e->kv, &l->kv);
+    kv_give(e->kv, &l->kv, 0); /* it will not come again; what others can share has its hash */
     running_remove(e, r);
     e->view.n_running = e->n_running;
     if (e->cfg.policy->finish) {

@@ -4,7 +4,7 @@
  * trace alone, which is the most that any run could reach. One million requests (or BENCH_REQUESTS in
  * the environment) of the Azure conversation trace where the shared data are there, else of its
  * generator; first come, first served on vLLM V1 with KV blocks and chunked prefill; Llama-3.1-8B on an
- * A100 by the roofline, at 60 % of the estimated capacity. */
+ * A100 by the roofline, at 50 % of the estimated capacity. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -18,7 +18,7 @@
 #include "sim/workload.h"
 #include "traces/write.h"
 
-#define LOAD    0.6
+#define LOAD    0.5
 #define PROBE_N 3000
 
 struct bench {
