@@ -34,6 +34,14 @@ const char *ordered_arrive(void *st, const struct sched_view *v, req_id r)
     return NULL;
 }
 
+void ordered_rekey(struct ordered *o, const struct sched_view *v)
+{
+    for (uint32_t i = 0; i < o->heap.n; i++) {
+        o->heap.items[i].key = o->key(o, v, o->heap.items[i].r);
+    }
+    req_heap_reorder(&o->heap);
+}
+
 req_id ordered_next(void *st, const struct sched_view *v)
 {
     (void)v;

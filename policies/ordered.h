@@ -15,6 +15,8 @@ struct ordered {
     int64_t (*key)(const void *st, const struct sched_view *v, req_id r);
 };
 
+/* All keys anew: they have changed. */
+void ordered_rekey(struct ordered *o, const struct sched_view *v);
 void ordered_release(void *st);
 const char *ordered_arrive(void *st, const struct sched_view *v, req_id r);
 req_id ordered_next(void *st, const struct sched_view *v);

@@ -166,6 +166,13 @@ void req_heap_remove(struct req_heap *h, req_id r)
     }
 }
 
+void req_heap_reorder(struct req_heap *h)
+{
+    for (uint32_t i = h->n / 2; i-- > 0;) {
+        heap_down(h, i, h->items[i]);
+    }
+}
+
 /* ---- clients ---- */
 
 uint32_t client_table_find(const struct client_table *t, uint32_t client)

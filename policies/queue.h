@@ -55,6 +55,8 @@ void req_heap_release(struct req_heap *h);
 /* `item.r` must be absent, and req_heap_reach must have succeeded for it at some time. */
 void req_heap_push(struct req_heap *h, struct req_heap_item item);
 void req_heap_remove(struct req_heap *h, req_id r); /* nothing happens if `r` is absent */
+/* The keys in `items` were changed in place: make it a heap again. */
+void req_heap_reorder(struct req_heap *h);
 static inline bool req_heap_has(const struct req_heap *h, req_id r)
 {
     return r < h->pos_cap && h->pos[r] != 0;

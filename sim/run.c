@@ -259,7 +259,16 @@ static int add_fabric(struct run *r, struct engine_config *ec)
 
 static int next_arrival(void *ctx, struct arrival *a, struct err *e)
 {
-    return workload_next(&((struct run *)ctx)->load, a, e);
+    struct run *r = ctx;
+    const struct run_config *c = r->cfg;
+    int rc = workload_next(&r->load, a, e);
+
+    if (rc > 0) { /* policies know the service levels that hold for requests without their own */
+        a->ttft_slo_ms = a->ttft_slo_ms > 0 ? a->ttft_slo_ms : (float)c->slo_ttft_ms;
+        a->tpot_slo_ms = a->tpot_slo_ms > 0 ? a->tpot_slo_ms : (float)c->slo_tpot_ms;
+        a->e2e_slo_ms = a->e2e_slo_ms > 0 ? a->e2e_slo_ms : (float)c->slo_e2e_ms;
+    }
+    return rc;
 }
 
 static void request_left(void *ctx, uint64_t serial, sim_ns now, struct arrival *pending)

@@ -414,6 +414,7 @@ static const char *const policy_variants[] = {
     "srpt{key=total}", "mdrr{quantum=64}", "rpm{limit=5,window=1}",
     "srpt{preemptive=on}", "ltr{starve=20}", "equinox{predictor=none}", "dlpm{quantum=50}",
     "autellix{rule=atlas}", "bound(vtc{lift=paper})",
+    "jitserve{frame=4,batch=3,wait_limit=0.1,displaced=100}", "fastswitch{pattern=random,frequency=0.2}",
 };
 
 static const char *const batcher_variants[] = {

@@ -5,7 +5,8 @@
 
 #include <unistd.h>
 
-#include "policies/slo.h"
+#include "policies/gmax.h"
+#include "policies/goodput.h"
 #include "sim/run.h"
 
 /* Serials in the order in which they run, each served to its end at once. */
@@ -199,12 +200,240 @@ static void test_engine_displaces(void **state)
     assert_int_equal(on.at[0].output_tok, 100);
 }
 
+/* ---- JITServe ---- */
+
+/* serving.md section 21: threshold 9.31 keeps four; windows by length 19.7, 19.3, 19.4. */
+static void test_gmax_vector(void **state)
+{
+    (void)state;
+    struct gmax_item it[] = {{100, 100, 0, 0, 0}, {98, 1000, 1, 1, 0}, {97, 110, 2, 2, 0},
+                             {96, 990, 3, 3, 0},  {50, 105, 4, 4, 0},  {10, 10, 5, 5, 0}};
+    gmax_select(it, 6, 2, 0.95);
+    for (size_t i = 0; i < 6; i++) {
+        assert_int_equal(it[i].selected, it[i].id == 0 || it[i].id == 2);
+    }
+}
+
+/* Priorities that count, from high to low. */
+static int falling(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x > y ? -1 : x < y;
+}
+
+/* The rules once more, by trying all windows over a plain list. */
+static void test_gmax_random(void **state)
+{
+    (void)state;
+    struct rng_stream s = rng_stream(4, 0, "gmax");
+    for (uint64_t round = 0; round < 400; round++) {
+        struct gmax_item it[12];
+        int64_t sorted[12], best = 0, got = 0;
+        uint32_t n = (uint32_t)rng_range(s, round, 0, 1, 12), batch = (uint32_t)rng_range(s, round, 1, 1, 6);
+        uint32_t kept = 0, picked = 0;
+        for (uint32_t i = 0; i < n; i++) {
+            it[i] = (struct gmax_item){.priority = (int64_t)rng_range(s, round, 10 + i, 0, 30) - 3,
+                                       .length = (uint32_t)rng_range(s, round, 30 + i, 0, 1) * 1000 + i,
+                                       .serial = i, .id = i};
+            sorted[i] = it[i].priority;
+        }
+        qsort(sorted, n, sizeof *sorted, falling);
+        double least = 0.8 * (double)sorted[(n < batch ? n : batch) - 1];
+        int64_t by_length[2012] = {0};
+        uint32_t at[12];
+        for (uint32_t i = 0; i < n; i++) {
+            if (it[i].priority > 0 && (double)it[i].priority >= least) {
+                kept++;
+                by_length[it[i].length] = it[i].priority;
+            }
+        }
+        uint32_t m = 0;
+        for (uint32_t i = 0; i < 2012; i++) {
+            if (by_length[i] > 0) {
+                at[m++] = i;
+            }
+        }
+        uint32_t window = kept < batch ? kept : batch;
+        for (uint32_t i = 0; i + window <= kept; i++) {
+            int64_t sum = 0;
+            for (uint32_t k = i; k < i + window; k++) {
+                sum += by_length[at[k]];
+            }
+            best = sum > best ? sum : best;
+        }
+        gmax_select(it, n, batch, 0.8);
+        for (uint32_t i = 0; i < n; i++) {
+            got += it[i].selected ? it[i].priority : 0;
+            picked += it[i].selected;
+        }
+        assert_int_equal(picked, window);
+        assert_int_equal(got, best);
+    }
+}
+
+/* Tokens on the line, counted one by one. */
+static void test_tokens_on_line(void **state)
+{
+    (void)state;
+    struct rng_stream s = rng_stream(9, 0, "line");
+    for (uint64_t i = 0; i < 3000; i++) {
+        struct req q = {.ttft_slo_ms = (float)(rng_range(s, i, 0, 0, 3) * 256),
+                        .tpot_slo_ms = (float)rng_range(s, i, 1, 1, 6) * 8};
+        uint32_t out = (uint32_t)rng_range(s, i, 2, 0, 60), n = (uint32_t)rng_range(s, i, 3, 1, 80);
+        double now_s = (double)rng_range(s, i, 4, 0, 2000) * 1e-3, want = 0;
+        double unit_s = (double)rng_range(s, i, 5, 1, 48) * 1e-3 + 0.0003;
+        for (uint32_t k = 0; k < n; k++) {
+            want += now_s + unit_s * (k + 1) <= (double)slo_token_ns(&q, out + k) * 1e-9;
+        }
+        double got = goodput_tokens_on_line(&q, out, out + n, now_s, unit_s);
+        if (fabs(got - want) > 1e-9) {
+            fail_msg("case %u: %g, not %g", (unsigned)i, got, want);
+        }
+    }
+}
+
+static void test_goodput(void **state)
+{
+    (void)state;
+    struct req end = {.prompt_tok = 100, .e2e_slo_ms = 1000};
+    struct req first = {.prompt_tok = 100, .ttft_slo_ms = 1000};
+    assert_true(goodput_left(&end, 0, 40, 0.2, 0.02) == 100 + 8 * 40); /* done at 1.0 s */
+    assert_true(goodput_left(&end, 0, 40, 0.21, 0.02) == 0);
+    assert_true(goodput_left(&end, 10, 40, 0.4, 0.02) == 100 + 8 * 40);
+    assert_true(goodput_left(&first, 0, 40, 0.98, 0.02) == 100 + 8 * 40);
+    assert_true(goodput_left(&first, 0, 40, 0.99, 0.02) == 8 * 40); /* the prompt is lost */
+    assert_true(goodput_left(&first, 5, 40, 9, 0.02) == 8 * 35);
+}
+
+#define JIT "jitserve{predictor=oracle, iteration_time=20ms, batch=2, frame=10"
+#define JIT_ONE_FRAME JIT ", frame=1000}"
+
+/* Goodput per second, iterations of 20 ms: 0: (100 + 80)/0.2 = 900; 1: (100 + 800)/2 = 450, in time for
+ * 2 s; 2: the same length, but its deadline of 1.9 s cannot be met; 3: 800/2 + 50 = best of all:
+ * (400 + 80)/0.2 = 2400. A best-effort one, 4: 1/0.2 = 5. */
+static void test_jitserve_order(void **state)
+{
+    (void)state;
+    struct harness h;
+    h_open(&h, JIT_ONE_FRAME); /* else it would find iterations to take 1 ms here */
+    h_arrive(&h, (struct h_req){.prompt = 100, .output = 10, .e2e_ms = 2000});
+    h_arrive(&h, (struct h_req){.prompt = 100, .output = 100, .e2e_ms = 2000});
+    h_arrive(&h, (struct h_req){.prompt = 100, .output = 100, .e2e_ms = 1900});
+    h_arrive(&h, (struct h_req){.prompt = 400, .output = 10, .e2e_ms = 2000});
+    h_arrive(&h, (struct h_req){.prompt = 1, .output = 10});
+    expect_serials(&h, "301");
+    assert_int_equal(h.reqs[h_next(&h)].serial, 4);
+    h_close(&h);
+}
+
+/* What can bring nothing any more goes at the first frame after its wait; the rest stays. */
+static void test_jitserve_gives_up(void **state)
+{
+    (void)state;
+    struct harness h;
+    h_open(&h, JIT ", wait_limit=5s}");
+    h_arrive(&h, (struct h_req){.prompt = 100, .output = 10, .e2e_ms = 6000});
+    h_arrive(&h, (struct h_req){.prompt = 100, .output = 10});
+    req_id running = h_arrive(&h, (struct h_req){.prompt = 9000, .output = 99, .e2e_ms = 90000});
+    assert_int_equal(h.p.ops->give_up(h.p.st, &h.v), REQ_NONE);
+    assert_int_equal(h_admit(&h), running);
+    h_tick(&h);
+    h_first(&h, running);
+    h.v.now_ns = 5990000000; /* 0 cannot make it, but the frame is as it was */
+    assert_int_equal(h.p.ops->give_up(h.p.st, &h.v), REQ_NONE);
+    assert_int_equal(h.p.ops->horizon(h.p.st, &h.v), 10);
+    h_decode(&h, 10);
+    assert_int_equal(h.p.ops->give_up(h.p.st, &h.v), 0);
+    h_drop(&h, 0);
+    assert_int_equal(h.p.ops->give_up(h.p.st, &h.v), REQ_NONE);
+    h_close(&h);
+}
+
+/* One of no worth runs; a good one waits. Its gain of 100 + 80 against a stall of 1000 tokens at 5 us, in
+ * which the one running loses 8/20 ms: 2. At 1 ms a token: 400, too much. */
+static void test_jitserve_displaces(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {JIT ", batch=1}", JIT ", batch=1, switch_time=1ms}",
+                                        JIT ", batch=1, displaced=0}"};
+    for (size_t i = 0; i < 3; i++) {
+        struct harness h;
+        h_open(&h, specs[i]);
+        req_id poor = h_arrive(&h, (struct h_req){.prompt = 1000, .output = 99, .e2e_ms = 10});
+        h_admit(&h);
+        h_tick(&h);
+        h_first(&h, poor);
+        req_id good = h_arrive(&h, (struct h_req){.prompt = 100, .output = 10, .e2e_ms = 9000});
+        assert_int_equal(h.p.ops->displace(h.p.st, &h.v, good), REQ_NONE); /* not selected yet */
+        h_decode(&h, 10);
+        assert_int_equal(h_next(&h), good);
+        assert_int_equal(h.p.ops->displace(h.p.st, &h.v, good), i == 0 ? poor : REQ_NONE);
+        h_close(&h);
+    }
+}
+
+/* ---- FastSwitch ---- */
+
+static void test_fastswitch(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {"fastswitch{pattern=random, frequency=0.1}",
+                                        "fastswitch{keep=0.75, frequency=0.1}"};
+    for (size_t i = 0; i < 2; i++) {
+        struct harness h;
+        unsigned kept = 0, n = 2000;
+        h_open(&h, specs[i]);
+        for (int k = 0; k < 8; k++) {
+            h_arrive(&h, (struct h_req){.prompt = 5, .output = 5});
+        }
+        assert_int_equal(h.p.ops->horizon(h.p.st, &h.v), 10);
+        h_decode(&h, 3);
+        assert_int_equal(h.p.ops->horizon(h.p.st, &h.v), 7);
+        for (unsigned k = 0; k < n; k++) {
+            req_id before = h_next(&h);
+            h_decode(&h, 10);
+            kept += h_next(&h) == before;
+        }
+        double share = (double)kept / n;
+        /* random: 1 of 8; Markov: the first stays if its draw and those of others do; above half */
+        assert_true(i == 0 ? fabs(share - 0.125) < 0.025 : share > 0.5 && share < 0.75);
+        h_close(&h);
+    }
+}
+
+static void test_fastswitch_displaces(void **state)
+{
+    (void)state;
+    struct harness h;
+    unsigned n = 0;
+    h_open(&h, "fastswitch{pattern=random}");
+    req_id a = h_arrive(&h, (struct h_req){.prompt = 5, .output = 50000});
+    h_admit(&h);
+    h_tick(&h);
+    h_first(&h, a);
+    req_id b = h_arrive(&h, (struct h_req){.prompt = 5, .output = 50});
+    for (unsigned k = 0; k < 1000; k++) {
+        h_decode(&h, 25);
+        assert_int_equal(h_next(&h), b);
+        req_id out = h.p.ops->displace(h.p.st, &h.v, b);
+        assert_true(out == a || out == REQ_NONE);
+        n += out == a;
+    }
+    assert_true(n > 440 && n < 560); /* two fresh priorities */
+    h_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cumulative_line), cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_edf),             cmocka_unit_test(test_least_slack),
         cmocka_unit_test(test_ltr),             cmocka_unit_test(test_autellix),
+        cmocka_unit_test(test_gmax_vector),     cmocka_unit_test(test_gmax_random),
+        cmocka_unit_test(test_tokens_on_line),  cmocka_unit_test(test_goodput),
+        cmocka_unit_test(test_jitserve_order),  cmocka_unit_test(test_jitserve_gives_up),
+        cmocka_unit_test(test_jitserve_displaces),
+        cmocka_unit_test(test_fastswitch),      cmocka_unit_test(test_fastswitch_displaces),
         cmocka_unit_test(test_srpt_displaces),  cmocka_unit_test(test_engine_displaces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
