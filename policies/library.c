@@ -4,6 +4,7 @@
  * until the program ends, since runs on other threads may use it; opening it again finds it there. */
 #include <dlfcn.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "policies/open.h"
 
@@ -49,14 +50,26 @@ static int check_contents(const char *path, const struct policy_ops *ops, struct
     return 0;
 }
 
+/* A pipe or a device would be waited for. */
+static bool is_special(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+}
+
 int policy_library_open(const char *name, const struct policy_ops **ret, struct arena *a, struct err *e)
 {
     const char *path = path_of(name, a);
-    void *library = path ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+    bool special = path && is_special(path);
+    void *library = path && !special ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
     const struct policy_ops *ops = library ? dlsym(library, SYMBOL) : NULL;
 
     if (!path) {
         return err_set(e, SIM_E_NOMEM, "no memory for the name of a policy");
+    }
+    if (special) {
+        return err_set(e, SIM_E_CONFIG, "policy cannot be loaded: %s is not a file", path);
     }
     if (!library) {
         return err_set(e, SIM_E_CONFIG, "policy cannot be loaded: %s", dlerror());

@@ -9,7 +9,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 packages_build="gcc libc6-dev meson ninja-build pkg-config libgsl-dev zlib1g-dev libcjson-dev
     libsqlite3-dev librandom123-dev libxxhash-dev gnuplot-nox"
 # What the tests need on top.
-packages_test="libcmocka-dev clang libclang-rt-14-dev"
+packages_test="make libcmocka-dev clang libclang-rt-14-dev"
 
 say()
 {

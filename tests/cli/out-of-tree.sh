@@ -86,6 +86,9 @@ refused ./mute.so ./mute.so "'short-first'" 'next'
 build_with 's/ordered_next/ordered_nxt/; s/^static int64_t short_first_key/extern req_id ordered_nxt(void *, const struct sched_view *);\n&/' '' undefined.so
 refused ./undefined.so 'ordered_nxt'
 refused ./missing.so './missing.so' 'No such file'
+refused ./ 'not a file'
+mkfifo pipe.so
+refused ./pipe.so ./pipe.so 'not a file'
 printf 'not a library' > text.so
 refused ./text.so ./text.so
 
