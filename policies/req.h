@@ -5,6 +5,7 @@
 #ifndef STEELYARD_REQ_H
 #define STEELYARD_REQ_H
 
+#include "sim/core/slo_class.h"
 #include "sim/core/types.h"
 
 enum req_state {
@@ -24,6 +25,7 @@ struct req {
     int32_t priority;     /* lower runs first */
     uint8_t state;        /* enum req_state */
     bool was_preempted;   /* at least once: its prompt has been charged before */
+    uint8_t slo_class;    /* enum slo_class; which goals count, and how */
     float weight;         /* of its client, 1 unless configured */
     float ttft_slo_ms, tpot_slo_ms, e2e_slo_ms; /* 0 = none */
     uint64_t session;

@@ -25,6 +25,7 @@ struct run_config {
     int64_t prompt_extra_tok; /* "load.prompt_extra": tokens added to each prompt (BOS, template) */
     const char *client_weights; /* "client.weights": "1,2,3" by client id; missing ones are 1 */
     double slo_ttft_ms, slo_tpot_ms, slo_e2e_ms; /* "slo.ttft", "slo.tpot", "slo.e2e"; 0 = none */
+    const char *slo_classes, *slo_client; /* "slo.classes", "slo.client": goals by class and by client */
     /* machine */
     const char *model, *gpu;
     int64_t tp;

@@ -47,61 +47,108 @@ static uint32_t heap_take(struct sessions *s)
 
 /* ---- who follows whom ---- */
 
-struct last_turn {
+/* The stage of a session that the trace has reached. */
+struct last_stage {
     uint64_t session; /* 0 = empty */
-    uint32_t index;
+    uint32_t first, last; /* its first call and its last one so far */
+    bool numbered;        /* some turn of the session is not 0 */
 };
 
-static struct last_turn *slot_of(struct last_turn *table, uint32_t mask, uint64_t session)
-{
-    uint32_t i = (uint32_t)(session * 0x9E3779B97F4A7C15u >> 32) & mask;
+struct stage_table {
+    struct last_stage *slot;
+    uint32_t mask;
+};
 
-    while (table[i].session != 0 && table[i].session != session) {
-        i = (i + 1) & mask;
+static struct last_stage *stage_of(const struct stage_table *t, uint64_t session)
+{
+    uint32_t i = (uint32_t)(session * 0x9E3779B97F4A7C15u >> 32) & t->mask;
+
+    while (t->slot[i].session != 0 && t->slot[i].session != session) {
+        i = (i + 1) & t->mask;
     }
-    return &table[i];
+    return &t->slot[i];
 }
 
-static int link_turns(struct sessions *s)
+/* Sessions without turn numbers are told apart first: there all turns are 0. */
+static void find_numbered(const struct sessions *s, const struct stage_table *t)
 {
-    uint32_t cap = 16;
-    struct last_turn *table;
+    for (uint32_t i = 0; i < s->n; i++) {
+        const struct arrival *a = &s->all[i];
 
-    while (cap < 2 * s->n) {
-        cap *= 2;
+        if (a->session != 0) {
+            struct last_stage *l = stage_of(t, a->session);
+
+            l->session = a->session;
+            l->first = UINT32_MAX;
+            l->numbered |= a->turn > 0 || a->slo_class == SLO_COMPOUND;
+        }
     }
-    table = calloc(cap, sizeof(*table));
-    if (!table) {
+}
+
+static void link_call(struct sessions *s, struct last_stage *l, uint32_t i)
+{
+    if (l->first == UINT32_MAX) {
+        l->first = i;
+    } else if (l->numbered && s->all[i].turn == s->all[l->last].turn) {
+        s->peer[l->last] = i + 1;
+    } else {
+        s->next_stage[l->first] = i + 1;
+        l->first = i;
+    }
+    s->stage[i] = l->first;
+    s->unanswered[l->first]++;
+    l->last = i;
+}
+
+static int link_stages(struct sessions *s)
+{
+    struct stage_table t = {.mask = 15};
+
+    while (t.mask < 2 * (uint64_t)s->n) {
+        t.mask = 2 * t.mask + 1;
+    }
+    t.slot = calloc((size_t)t.mask + 1, sizeof(*t.slot));
+    if (!t.slot) {
         return SIM_E_NOMEM;
     }
+    find_numbered(s, &t);
     for (uint32_t i = 0; i < s->n; i++) {
-        struct last_turn *t;
-
-        if (s->all[i].session == 0) {
-            continue;
+        if (s->all[i].session != 0) {
+            link_call(s, stage_of(&t, s->all[i].session), i);
         }
-        t = slot_of(table, cap - 1, s->all[i].session);
-        if (t->session != 0) {
-            s->next_turn[t->index] = i + 1;
-            s->at_ns[i] = SIM_NEVER;
+    }
+    free(t.slot);
+    return 0;
+}
+
+/* Calls behind the first stage of a session wait for answers. */
+static void hold_back(struct sessions *s)
+{
+    for (uint32_t i = 0; i < s->n; i++) {
+        uint32_t next = s->next_stage[i];
+
+        for (uint32_t c = next; c != 0; c = s->peer[c - 1]) {
+            s->at_ns[c - 1] = SIM_NEVER;
             s->outstanding++;
         }
-        *t = (struct last_turn){s->all[i].session, i};
     }
-    free(table);
-    return 0;
 }
 
 int sessions_init(struct sessions *s, const struct arrival *all, size_t n, double scale, struct err *e)
 {
     *s = (struct sessions){.all = all, .n = (uint32_t)n};
-    s->next_turn = calloc(n + 1, sizeof(*s->next_turn));
+    s->stage = calloc(n + 1, sizeof(*s->stage));
+    s->peer = calloc(n + 1, sizeof(*s->peer));
+    s->next_stage = calloc(n + 1, sizeof(*s->next_stage));
+    s->unanswered = calloc(n + 1, sizeof(*s->unanswered));
     s->at_ns = calloc(n + 1, sizeof(*s->at_ns));
     s->heap = calloc(n + 1, sizeof(*s->heap));
     s->of_serial = calloc(n + 1, sizeof(*s->of_serial));
-    if (!s->next_turn || !s->at_ns || !s->heap || !s->of_serial || link_turns(s) < 0) {
+    if (!s->stage || !s->peer || !s->next_stage || !s->unanswered || !s->at_ns || !s->heap ||
+        !s->of_serial || link_stages(s) < 0) {
         return err_set(e, SIM_E_NOMEM, "out of memory for the sessions of %zu requests", n);
     }
+    hold_back(s);
     for (uint32_t i = 0; i < s->n; i++) {
         if (s->at_ns[i] != SIM_NEVER) {
             s->at_ns[i] = scale == 1 ? all[i].time_ns : llround((double)all[i].time_ns / scale);
@@ -113,7 +160,10 @@ int sessions_init(struct sessions *s, const struct arrival *all, size_t n, doubl
 
 void sessions_release(struct sessions *s)
 {
-    free(s->next_turn);
+    free(s->stage);
+    free(s->peer);
+    free(s->next_stage);
+    free(s->unanswered);
     free(s->at_ns);
     free(s->heap);
     free(s->of_serial);
@@ -140,18 +190,25 @@ sim_ns sessions_peek(const struct sessions *s)
     return s->n_heap ? s->at_ns[s->heap[0]] : SIM_NEVER;
 }
 
+static sim_ns gap_before(const struct sessions *s, uint32_t call, uint32_t answered)
+{
+    sim_ns apart = s->all[call].time_ns - s->all[answered].time_ns;
+
+    return s->all[call].gap_ns >= 0 ? s->all[call].gap_ns : apart;
+}
+
 bool sessions_answered(struct sessions *s, uint64_t serial, sim_ns now)
 {
-    uint32_t i = s->of_serial[serial], next = s->next_turn[i];
-    sim_ns gap;
+    uint32_t i = s->of_serial[serial], stage = s->stage[i], next;
 
-    if (next == 0) {
+    if (s->all[i].session == 0 || --s->unanswered[stage] > 0) {
         return false;
     }
-    next--;
-    gap = s->all[next].gap_ns >= 0 ? s->all[next].gap_ns : s->all[next].time_ns - s->all[i].time_ns;
-    s->at_ns[next] = now + gap;
-    s->outstanding--;
-    heap_add(s, next);
-    return true;
+    next = s->next_stage[stage];
+    for (uint32_t c = next; c != 0; c = s->peer[c - 1]) {
+        s->at_ns[c - 1] = now + gap_before(s, c - 1, i);
+        s->outstanding--;
+        heap_add(s, c - 1);
+    }
+    return next != 0;
 }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Conversations played in closed loop: a turn is sent its gap after the turn before was answered, not at
- * the time that the recording happened to have. Needs the whole trace in memory. */
+ * Conversations and programs played in closed loop: a turn is sent its gap after the turn before was
+ * answered, not at the time that the recording happened to have. Calls of a session with one and the same
+ * turn number are a stage: they run side by side, each its own gap after all calls of the stage before were
+ * answered. (Where no turn is numbered and nothing says that the session is a compound program, every
+ * request is a turn of its own.) Needs the whole trace in memory. */
 #ifndef STEELYARD_SESSIONS_H
 #define STEELYARD_SESSIONS_H
 
@@ -12,16 +15,20 @@
 struct sessions {
     const struct arrival *all; /* borrowed, in order of time */
     uint32_t n;
-    uint32_t *next_turn; /* index + 1 of the turn that follows, 0 = none */
+    /* Calls that run side by side are a stage, named by its first call. */
+    uint32_t *stage;      /* of each call */
+    uint32_t *peer;       /* index + 1 of the next call of the same stage, 0 = none */
+    uint32_t *next_stage; /* of a stage: index + 1 of the one that follows, 0 = none */
+    uint32_t *unanswered; /* of a stage: its calls that are not answered yet */
     sim_ns *at_ns;       /* when it is sent; known once the turn before was answered */
     uint32_t *heap;      /* those whose time is known and that were not handed out: by (at_ns, index) */
     uint32_t n_heap;
     uint32_t *of_serial; /* index of the i-th request handed out */
     uint32_t given;
-    uint32_t outstanding; /* turns that wait for a turn before them */
+    uint32_t outstanding; /* calls that wait for a stage before theirs */
 };
 
-/* Turns of a session follow each other in order of the trace. First turns, and requests without a
+/* Stages of a session follow each other in order of the trace. First stages, and requests without a
  * session, keep their own time divided by `scale`. 0 or SIM_E_NOMEM. */
 int sessions_init(struct sessions *s, const struct arrival *all, size_t n, double scale, struct err *e);
 void sessions_release(struct sessions *s);
@@ -31,7 +38,7 @@ int sessions_next(struct sessions *s, uint32_t *ret, sim_ns *ret_at);
 /* Put the request that sessions_next gave last back. */
 void sessions_unread(struct sessions *s);
 /* The request handed out as number `serial` was answered (or refused) at `now`. Returns true when that
- * made another one known. A gap that the trace does not know counts from the trace's own times. */
+ * made others known. A gap that the trace does not know is the one between the trace's own times. */
 bool sessions_answered(struct sessions *s, uint64_t serial, sim_ns now);
 /* Earliest time known, SIM_NEVER when none. */
 sim_ns sessions_peek(const struct sessions *s);

@@ -172,6 +172,41 @@ static int resample(struct workload *w, struct err *e)
                           : err_set(e, SIM_E_DATA, "load.bootstrap drew only empty blocks of %s", c->trace);
 }
 
+/* ---- goals ---- */
+
+static int reach_client(struct workload *w, uint32_t client)
+{
+    uint32_t n = trace_clients(w->trace);
+    const struct goal_set **of;
+
+    if (client < w->n_goals_of) {
+        return 0;
+    }
+    of = realloc(w->goals_of, n * sizeof(*of));
+    if (!of) {
+        return SIM_E_NOMEM;
+    }
+    w->goals_of = of;
+    while (w->n_goals_of < n) {
+        const char *name = trace_client_name(w->trace, w->n_goals_of);
+
+        of[w->n_goals_of++] = goals_of_client(&w->goals, name ? name : "");
+    }
+    return 0;
+}
+
+static int add_goals(struct workload *w, struct arrival *a, struct err *e)
+{
+    if (!w->goals.any) {
+        return 0;
+    }
+    if (w->goals.n_client > 0 && reach_client(w, a->client) < 0) {
+        return err_set(e, SIM_E_NOMEM, "out of memory for the goals of clients");
+    }
+    goals_apply(&w->goals, a->client < w->n_goals_of ? w->goals_of[a->client] : NULL, a);
+    return 0;
+}
+
 static int open_sessions(struct workload *w, struct err *e)
 {
     if (w->cfg->load_bootstrap_s > 0 || w->cfg->trace_repeat > 1) {
@@ -181,6 +216,11 @@ static int open_sessions(struct workload *w, struct err *e)
     if (hold_all(w, e) < 0) {
         return e->code;
     }
+    for (size_t i = 0; i < w->n_all; i++) { /* the class says which calls make up a program */
+        if (add_goals(w, &w->all[i], e) < 0) {
+            return e->code;
+        }
+    }
     return sessions_init(&w->sessions, w->all, w->n_all, w->cfg->load_scale, e);
 }
 
@@ -189,7 +229,7 @@ int workload_open(struct workload *w, const struct run_config *c, struct arena *
     memset(w, 0, sizeof(*w));
     w->cfg = c;
     w->by_session = c->load_sessions;
-    if (parse_weights(w, a, e) < 0 || open_trace(w, e) < 0) {
+    if (parse_weights(w, a, e) < 0 || goals_parse(&w->goals, c, a, e) < 0 || open_trace(w, e) < 0) {
         return e->code;
     }
     if (w->by_session) {
@@ -307,6 +347,9 @@ int workload_next(struct workload *w, struct arrival *ret, struct err *e)
         return 2;
     }
     rc = w->by_session ? next_of_session(w, ret) : next_in_time(w, ret, e);
+    if (rc == 1 && !w->by_session && add_goals(w, ret, e) < 0) {
+        return e->code;
+    }
     if (rc == 1) {
         w->in_flight++;
         if (ret->time_ns < w->slot_ns) {
@@ -357,4 +400,5 @@ void workload_close(struct workload *w)
     free(w->hashes);
     free(w->order);
     free(w->order_time);
+    free(w->goals_of);
 }

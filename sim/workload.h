@@ -5,6 +5,7 @@
 #ifndef STEELYARD_WORKLOAD_H
 #define STEELYARD_WORKLOAD_H
 
+#include "sim/goals.h"
 #include "sim/run.h"
 #include "sim/sessions.h"
 #include "traces/trace.h"
@@ -31,6 +32,9 @@ struct workload {
     sim_ns *order_time;  /* resampled: arrival i is all[order[i]] at order_time[i] */
     uint32_t *order;
     size_t n_order;
+    struct goals goals;
+    const struct goal_set **goals_of; /* by client, as far as seen */
+    uint32_t n_goals_of;
     const double *weight; /* by client */
     size_t n_weight;
 };

@@ -277,6 +277,23 @@ static int read_slo(struct columns *c, struct trace *t, enum column k, float *re
     return f == NUM_OK ? 0 : bad_field(c, t, k, f, e);
 }
 
+static int read_slo_class(struct columns *c, struct trace *t, struct arrival *a, struct err *e)
+{
+    const char *text = text_of(c, COL_SLO_CLASS);
+    if (*text == '\0') {
+        return 0;
+    }
+    int class = slo_class_find(text, strlen(text));
+    if (class < 0) {
+        const char *near = text_nearest(text, slo_class_names, SLO_CLASSES);
+        return trace_bad(t, e, "column 'slo_class': '%.40s' is no class of goals%s%s%s", text,
+                         near ? "; did you mean '" : " (none, latency, deadline, compound, best-effort)",
+                         near ? near : "", near ? "'?" : "");
+    }
+    a->slo_class = (uint8_t)class;
+    return 0;
+}
+
 static int read_priority(struct columns *c, struct trace *t, struct arrival *a, struct err *e)
 {
     int64_t v;
@@ -480,6 +497,9 @@ static int read_limits(struct columns *c, struct trace *t, struct arrival *a, st
     }
     if (rc == 0) {
         rc = read_slo(c, t, COL_E2E_SLO, &a->e2e_slo_ms, e);
+    }
+    if (rc == 0) {
+        rc = read_slo_class(c, t, a, e);
     }
     if (rc == 0) {
         rc = read_measured(c, t, COL_TTFT, &a->measured_ttft_s, e);

@@ -18,6 +18,7 @@ enum column {
     COL_TTFT_SLO,
     COL_TPOT_SLO,
     COL_E2E_SLO,
+    COL_SLO_CLASS,
     COL_SESSION,
     COL_SUB, /* conversation inside a session: a sub-agent */
     COL_TURN,

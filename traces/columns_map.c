@@ -48,6 +48,7 @@ static const struct alias aliases[] = {
     {COL_TTFT_SLO, "ttft_slo_ms", MS, true},
     {COL_TPOT_SLO, "tpot_slo_ms", MS, true},
     {COL_E2E_SLO, "e2e_slo_ms", MS, true},
+    {COL_SLO_CLASS, "slo_class", 0, true},
     {COL_SESSION, "session", 0, true},
     {COL_SESSION, "session_id", 0, false},
     {COL_SUB, "sub", 0, false},

@@ -53,7 +53,7 @@ struct packed_extra {
     uint32_t turn;
     int32_t priority;
     float ttft_slo_ms, tpot_slo_ms, e2e_slo_ms;
-    uint32_t reserved; /* 0 */
+    uint32_t slo_class;
 };
 
 _Static_assert(sizeof(struct packed_header) == 88, "the header has no holes");

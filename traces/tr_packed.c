@@ -132,6 +132,10 @@ static int add_extra(const struct packed *s, struct trace *t, uint32_t i, struct
         return trace_bad(t, e, "record %llu points behind the prefix ids: the packed trace is damaged",
                          (unsigned long long)s->next);
     }
+    if (x->slo_class >= SLO_CLASSES) {
+        return trace_bad(t, e, "record %llu has an unknown class of goals: the packed trace is damaged",
+                         (unsigned long long)s->next);
+    }
     a->session = x->session;
     a->gap_ns = x->gap_ns;
     a->turn = x->turn;
@@ -139,6 +143,7 @@ static int add_extra(const struct packed *s, struct trace *t, uint32_t i, struct
     a->ttft_slo_ms = x->ttft_slo_ms;
     a->tpot_slo_ms = x->tpot_slo_ms;
     a->e2e_slo_ms = x->e2e_slo_ms;
+    a->slo_class = (uint8_t)x->slo_class;
     a->measured_ttft_s = x->measured_ttft_s;
     a->measured_e2e_s = x->measured_e2e_s;
     a->hash = s->id + x->first_id;
@@ -163,6 +168,7 @@ static int next_packed(void *state, struct trace *t, struct arrival *a, struct e
     a->max_output_tok = r->max_output_tok;
     a->priority = 0;
     a->ttft_slo_ms = a->tpot_slo_ms = a->e2e_slo_ms = 0;
+    a->slo_class = SLO_NONE;
     a->session = 0;
     a->turn = 0;
     a->gap_ns = -1;

@@ -8,6 +8,7 @@
 #include "sim/core/arena.h"
 #include "sim/core/err.h"
 #include "sim/core/opt.h"
+#include "sim/core/slo_class.h"
 #include "sim/core/types.h"
 
 /* One request as it arrives. Missing is the value in brackets. */
@@ -19,8 +20,9 @@ struct arrival {
     uint32_t max_output_tok; /* declared limit (max_tokens) [0 = not declared] */
     int32_t priority;       /* lower runs first, as in vLLM [0] */
     float ttft_slo_ms, tpot_slo_ms, e2e_slo_ms; /* [0 = none] */
+    uint8_t slo_class;      /* enum slo_class [SLO_NONE] */
     uint64_t session;       /* 0 = none; requests of one conversation share it */
-    uint32_t turn;          /* 0.. inside the session */
+    uint32_t turn;          /* 0.. inside the session; calls of a program that share one run side by side */
     sim_ns gap_ns;          /* think or tool time since the previous turn was answered [-1] */
     /* Prefix identity: id i stands for prompt tokens [i*hash_tok, (i+1)*hash_tok); equal ids at all
      * positions up to i mean an equal prefix. The last id may stand for fewer tokens than hash_tok,

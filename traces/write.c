@@ -196,7 +196,7 @@ static void put_row(struct trace_writer *w, const struct arrival *a)
     put_measured(w, a->measured_ttft_s);
     put_char(w, ',');
     put_measured(w, a->measured_e2e_s);
-    put_char(w, '\n');
+    put(w, ",%s\n", a->slo_class ? slo_class_names[a->slo_class] : "");
 }
 
 static int flush_text(struct trace_writer *w, struct err *e)
@@ -214,7 +214,7 @@ static int flush_text(struct trace_writer *w, struct err *e)
 static int begin_text(struct trace_writer *w, struct err *e)
 {
     put(w, "time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,");
-    put(w, "ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s\n");
+    put(w, "ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s,slo_class\n");
     return flush_text(w, e);
 }
 
@@ -223,7 +223,8 @@ static int begin_text(struct trace_writer *w, struct err *e)
 static bool is_plain(const struct arrival *a)
 {
     return a->session == 0 && a->turn == 0 && a->gap_ns == -1 && a->n_hash == 0 && a->priority == 0 &&
-           a->ttft_slo_ms == 0 && a->tpot_slo_ms == 0 && a->e2e_slo_ms == 0 && isnan(a->measured_ttft_s) &&
+           a->ttft_slo_ms == 0 && a->tpot_slo_ms == 0 && a->e2e_slo_ms == 0 &&
+           a->slo_class == SLO_NONE && isnan(a->measured_ttft_s) &&
            isnan(a->measured_e2e_s);
 }
 
@@ -242,6 +243,7 @@ static bool put_extra(struct trace_writer *w, const struct arrival *a)
         .ttft_slo_ms = a->ttft_slo_ms,
         .tpot_slo_ms = a->tpot_slo_ms,
         .e2e_slo_ms = a->e2e_slo_ms,
+        .slo_class = a->slo_class,
     };
     w->n_extras++;
     w->n_ids += a->n_hash;

@@ -45,6 +45,13 @@ const struct opt_row run_options[] = {
      "Goal for the time per output token after the first; 0 is none.", NULL},
     {"slo.e2e", OPT_DOUBLE, FIELD(slo_e2e_ms), 0, 1e12, "0", "ms",
      "Goal for the time from arrival to the last token; 0 is none.", NULL},
+    {"slo.classes", OPT_STRING, FIELD(slo_classes), ANY, NULL, NULL,
+     "Goals of the classes that requests belong to (slo_class in the trace, or slo.client), as in "
+     "latency:ttft=500ms,tbt=100ms;deadline:e2e=20s;compound:e2e=60s. A request's own goals win, then "
+     "its client's, its class's, slo.ttft and so on.", NULL},
+    {"slo.client", OPT_STRING, FIELD(slo_client), ANY, NULL, NULL,
+     "Class and goals of clients, as in alice:class=latency,ttft=1s;*:class=best-effort; * is every "
+     "client that is not named.", NULL},
     /* ---- machine ---- */
     {"model", OPT_STRING, FIELD(model), ANY, NULL, NULL,
      "Language model: a bundled name (steelyard list models) or the path of a HuggingFace "

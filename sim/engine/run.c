@@ -86,6 +86,7 @@ static void fill_request(struct engine *e, req_id r, const struct arrival *a)
     q->ttft_slo_ms = a->ttft_slo_ms;
     q->tpot_slo_ms = a->tpot_slo_ms;
     q->e2e_slo_ms = a->e2e_slo_ms;
+    q->slo_class = a->slo_class;
     q->session = a->session;
     q->turn = a->turn;
     q->state = REQ_WAITING;

@@ -57,25 +57,25 @@ $ steelyard trace info t.csv --json
 1>   ]
 1> }
 $ steelyard trace head t.csv -n 2
-1> time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s
-1> 0,0,374,44,,,,,,,,,,,,
-1> 4.25,0,396,109,,,,,,,,,,,,
+1> time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s,slo_class
+1> 0,0,374,44,,,,,,,,,,,,,
+1> 4.25,0,396,109,,,,,,,,,,,,,
 # Forms of the same trace hold the same; so do their runs.
 $ steelyard trace convert t.csv -o t.native.csv && steelyard trace convert t.native.csv -o t.csv.gz && steelyard trace convert t.csv.gz -o t.packed && steelyard trace convert t.packed | cmp - t.native.csv
 $ steelyard trace info t.packed --json | grep -v '"trace"\|"format"' > a; steelyard trace info t.csv.gz --json | grep -v '"trace"\|"format"' | cmp - a
 $ for f in t.csv t.native.csv t.csv.gz t.packed; do steelyard run --trace $f --model llama-3.1-8b --gpu a100-80g --format csv > $f.out; cmp $f.out t.csv.out; done
 # Parts.
 $ steelyard trace cut t.csv --from 4s --to 5.5s
-1> time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s
-1> 0.25,0,396,109,,,,,,,,,,,,
+1> time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s,slo_class
+1> 0.25,0,396,109,,,,,,,,,,,,,
 $ steelyard trace cut t.csv --from 4s --keep-times --limit 1
-1> time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s
-1> 4.25,0,396,109,,,,,,,,,,,,
+1> time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s,slo_class
+1> 4.25,0,396,109,,,,,,,,,,,,,
 $ steelyard trace cut t.csv --to 4.25
-1> time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s
-1> 0,0,374,44,,,,,,,,,,,,
+1> time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s,slo_class
+1> 0,0,374,44,,,,,,,,,,,,,
 $ steelyard trace cut t.csv --client nobody
-1> time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s
+1> time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s,slo_class
 2> steelyard: no request of the trace is in this part
 ? 3
 # Generated traces: the same seed is the same trace, another one is not.

@@ -132,6 +132,56 @@ static void test_freed_turn_overtakes(void **state)
     assert_int_equal(k.row[2].arrival_ns, 50000 * MS);
 }
 
+/* A program of stages 1, 3, 1: the three thoughts run side by side, the last call comes its gap after the
+ * slowest of them, whatever the order in which they end. A second program whose calls are all of turn 0 is
+ * one stage, and the same session without a class is three turns. */
+static void test_stages_wait_for_all_calls(void **state)
+{
+    static const char *const set[] = {"load.sessions", "on", NULL};
+    struct rows k = play("time_s,prompt_tokens,output_tokens,session,turn,gap_s,slo_class\n"
+                         "0,16,2,1,0,,compound\n"
+                         "0.1,16,2,1,1,0.1,compound\n"
+                         "0.1,16,9,1,1,0.1,compound\n"
+                         "0.1,16,3,1,1,0.2,compound\n"
+                         "0.2,16,1,1,2,0.5,compound\n"
+                         "10,16,2,2,0,,compound\n"
+                         "10,16,4,2,0,,compound\n"
+                         "20,16,2,3,0,,\n"
+                         "20,16,4,3,0,0,\n",
+                         set);
+    sim_ns end;
+
+    (void)state;
+    assert_int_equal(k.n, 9);
+    assert_int_equal(k.row[0].finish_ns, 20 * MS);
+    assert_int_equal(k.row[1].arrival_ns, 120 * MS);
+    assert_int_equal(k.row[2].arrival_ns, 120 * MS);
+    assert_int_equal(k.row[3].arrival_ns, 220 * MS);
+    assert_int_equal(k.row[2].output_tok, 9);
+    end = k.row[2].finish_ns > k.row[3].finish_ns ? k.row[2].finish_ns : k.row[3].finish_ns;
+    assert_true(k.row[1].finish_ns < end);
+    assert_int_equal(k.row[4].arrival_ns, end + 500 * MS);
+    assert_int_equal(k.row[5].arrival_ns, 10000 * MS);
+    assert_int_equal(k.row[6].arrival_ns, 10000 * MS);
+    assert_int_equal(k.row[7].arrival_ns, 20000 * MS);
+    assert_int_equal(k.row[8].arrival_ns, k.row[7].finish_ns);
+}
+
+/* A gap that is not given counts from the recording: 0.3 s after the call of the stage before that was
+ * answered last. */
+static void test_stage_without_gap(void **state)
+{
+    static const char *const set[] = {"load.sessions", "on", NULL};
+    struct rows k = play("time_s,prompt_tokens,output_tokens,session,turn\n"
+                         "0,16,1,1,0\n0.1,16,5,1,0\n0.4,16,1,1,1\n", set);
+
+    (void)state;
+    assert_int_equal(k.n, 3);
+    assert_int_equal(k.row[1].arrival_ns, 100 * MS);
+    assert_int_equal(k.row[1].finish_ns, 150 * MS);
+    assert_int_equal(k.row[2].arrival_ns, 450 * MS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -139,6 +189,8 @@ int main(void)
         cmocka_unit_test(test_two_at_a_time),
         cmocka_unit_test(test_turns_follow_answers),
         cmocka_unit_test(test_freed_turn_overtakes),
+        cmocka_unit_test(test_stages_wait_for_all_calls),
+        cmocka_unit_test(test_stage_without_gap),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,14 +40,14 @@ static void test_azure(void **state)
 
 #define NATIVE_HEAD                                                                                  \
     "time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms,tpot_slo_ms,"  \
-    "e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s\n"
+    "e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s,slo_class\n"
 
 static void test_native(void **state)
 {
     (void)state;
     struct read_result r;
-    read_string(&r, NATIVE_HEAD "0.5,ann,33,4,10,-2,100,20.5,3000,7,1,2.25,16,5-6 9,0.1,0.75\n"
-                                "0.5,bob,1,1,,,,,,,,,,,,\n",
+    read_string(&r, NATIVE_HEAD "0.5,ann,33,4,10,-2,100,20.5,3000,7,1,2.25,16,5-6 9,0.1,0.75,deadline\n"
+                                "0.5,bob,1,1,,,,,,,,,,,,,\n",
                 NULL);
     assert_int_equal(r.rc, 0);
     assert_string_equal(r.format, "native");
@@ -59,6 +59,7 @@ static void test_native(void **state)
     assert_int_equal(a->max_output_tok, 10);
     assert_int_equal(a->priority, -2);
     assert_true(a->ttft_slo_ms == 100 && a->tpot_slo_ms == 20.5f && a->e2e_slo_ms == 3000);
+    assert_int_equal(a->slo_class, SLO_DEADLINE);
     assert_int_equal(a->session, 7);
     assert_int_equal(a->turn, 1);
     assert_int_equal(a->gap_ns, 2250000000);
@@ -72,6 +73,7 @@ static void test_native(void **state)
     assert_int_equal(a->client, 1);
     assert_string_equal(r.client[1], "bob");
     assert_int_equal(a->max_output_tok, 0);
+    assert_int_equal(a->slo_class, SLO_NONE);
     assert_int_equal(a->gap_ns, -1);
     assert_int_equal(a->n_hash, 0);
     assert_int_equal(a->session, 0);
@@ -103,6 +105,8 @@ static void test_native_errors(void **state)
                  "native{unsorted=on}");
     expect_error(SMALL ",priority\n0,1,1,3000000000\n", NULL, SIM_E_DATA, "is too large");
     expect_error(SMALL ",ttft_slo_ms\n0,1,1,-3\n", NULL, SIM_E_DATA, "is negative");
+    expect_error(SMALL ",slo_class\n0,1,1,dedline\n", NULL, SIM_E_DATA,
+                 "x:2: column 'slo_class': 'dedline' is no class of goals; did you mean 'deadline'?");
     expect_error(SMALL ",gap_s\n0,1,1,-3\n", NULL, SIM_E_DATA, "is negative");
     expect_error(SMALL ",hash_ids\n0,1,1,1\n", NULL, SIM_E_DATA, "add a column hash_tokens");
     expect_error(SMALL ",hash_tokens,hash_ids\n0,1,1,,1\n", NULL, SIM_E_DATA, "0 tokens per prefix id");

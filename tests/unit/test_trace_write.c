@@ -12,11 +12,11 @@
 
 #define HEAD                                                                                         \
     "time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms,tpot_slo_ms,"  \
-    "e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s\n"
+    "e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s,slo_class\n"
 #define ROWS                                                                                         \
-    "0.5,ann,33,4,10,-2,100,20.5,3000,7,1,2.25,16,5-6 9,0.1,0.75\n"                                  \
-    "0.500000001,\"b,\"\"o\",1,1,,,,,,,,,,,,\n"                                                      \
-    "12,ann,64,2,,,,,,7,2,0,16,5-6 11-12,,1e-05\n"
+    "0.5,ann,33,4,10,-2,100,20.5,3000,7,1,2.25,16,5-6 9,0.1,0.75,compound\n"                                  \
+    "0.500000001,\"b,\"\"o\",1,1,,,,,,,,,,,,,\n"                                                      \
+    "12,ann,64,2,,,,,,7,2,0,16,5-6 11-12,,1e-05,best-effort\n"
 
 static char tmp[64];
 
@@ -91,7 +91,7 @@ static void test_packed(void **state)
                     a.priority == b.priority && a.session == b.session && a.turn == b.turn &&
                     a.gap_ns == b.gap_ns && a.n_hash == b.n_hash && a.hash_tok == b.hash_tok);
         assert_true(a.ttft_slo_ms == b.ttft_slo_ms && a.tpot_slo_ms == b.tpot_slo_ms &&
-                    a.e2e_slo_ms == b.e2e_slo_ms);
+                    a.e2e_slo_ms == b.e2e_slo_ms && a.slo_class == b.slo_class);
         assert_memory_equal(&a.measured_ttft_s, &b.measured_ttft_s, 8);
         assert_memory_equal(&a.measured_e2e_s, &b.measured_e2e_s, 8);
         assert_memory_equal(want.hash[i], have.hash[i], sizeof(have.hash[i]));
@@ -192,7 +192,7 @@ static void test_info(void **state)
     (void)state;
     struct arena a = {0};
     struct trace_info i;
-    write_text(HEAD "0,a,40,1,,,,,,1,,,16,1-3,,2\n1,b,48,2,,,,,,1,,,16,1-2 9,,\n4,a,20,3,,,,,,2,,,16,9,,\n",
+    write_text(HEAD "0,a,40,1,,,,,,1,,,16,1-3,,2,\n1,b,48,2,,,,,,1,,,16,1-2 9,,,\n4,a,20,3,,,,,,2,,,16,9,,,\n",
                ".csv");
     gather(tmp, NULL, &i, &a);
     unlink(tmp);
