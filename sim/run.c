@@ -164,8 +164,9 @@ static int size_pool(struct run *r)
         r->blocks--;
     }
     return r->blocks > 0 ? 0
-                         : err_set(r->err, SIM_E_CONFIG, "the KV pool is smaller than one block of %u tokens",
-                                   block);
+                         : err_set(r->err, SIM_E_CONFIG,
+                                   "the KV pool is smaller than one block of %u tokens%s", block,
+                                   r->traits.null_block ? ", apart from the one the engine keeps" : "");
 }
 
 static uint32_t truth_output(const void *engine, req_id q)

@@ -56,6 +56,7 @@ static void print_bash(struct arena *ar)
 {
     printf("_steelyard()\n{\n"
            "    local word=\"${COMP_WORDS[COMP_CWORD]}\" before=\"${COMP_WORDS[COMP_CWORD-1]}\" words=\"\"\n"
+           "    local me=\"${COMP_WORDS[0]}\"\n"
            "    COMPREPLY=()\n"
            "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
            "        COMPREPLY=($(compgen -W \"");
@@ -63,10 +64,10 @@ static void print_bash(struct arena *ar)
     printf(" --version --help\" -- \"$word\"))\n        return\n    fi\n"
            "    case \"$before\" in\n");
     for (size_t i = 0; i < N_NAMED; i++) {
-        printf("    %s) words=\"$(steelyard list %s 2>/dev/null | cut -d' ' -f1)\" ;;\n",
+        printf("    %s) words=\"$(\"$me\" list %s 2>/dev/null | cut -d' ' -f1)\" ;;\n",
                named[i].flag, catalog_plural(named[i].kind));
     }
-    printf("    --set) compopt -o nospace; words=\"");
+    printf("    --set|--vary) compopt -o nospace; words=\"");
     print_options();
     printf("\" ;;\n    --format) words=\"text json csv\" ;;\n"
            "    list) words=\"");
@@ -76,8 +77,8 @@ static void print_bash(struct arena *ar)
     printf("\" ;;\n    completion) words=\"bash zsh fish\" ;;\n"
            "    config) words=\"init expand validate diff\" ;;\n"
            "    trace) words=\"info head convert cut synth\" ;;\n"
-           "    explain) words=\"$(steelyard list options | cut -d' ' -f1)"
-           " $(steelyard list metrics | cut -d' ' -f1) $(steelyard list policies | cut -d' ' -f1)\" ;;\n"
+           "    explain) words=\"$(\"$me\" list options | cut -d' ' -f1)"
+           " $(\"$me\" list metrics | cut -d' ' -f1) $(\"$me\" list policies | cut -d' ' -f1)\" ;;\n"
            "    help) words=\"");
     print_commands();
     printf("\" ;;\n    esac\n"

@@ -382,9 +382,14 @@ static int cdf_line(struct figure *f, const struct group *g, const char *hist, s
     return results_each(p->db, bins, NULL, 0, take_bin, &c, e);
 }
 
-/* A logarithmic x axis that ends with the data, with ticks at 1, 2 and 5 where there is room. */
-static void write_log_x(FILE *gp, double min, double max)
+/* An x axis that ends with the data: logarithmic with ticks at 1, 2 and 5 where there is room, linear
+ * where so few of those would lie inside that nobody could read a value. */
+static void write_span_x(FILE *gp, double min, double max)
 {
+    if (max < 8 * min) {
+        fprintf(gp, "set xrange [%g:%g]\nset xtics auto\n", min, max);
+        return;
+    }
     int first = (int)floor(log10(min));
     int last = (int)ceil(log10(max));
     fprintf(gp, "set logscale x\nset xrange [%g:%g]\nset xtics (", min, max);
@@ -403,7 +408,7 @@ static void cdf_body(FILE *gp, const struct figure *f)
     double unit = seconds ? 1000 : 1;
     fprintf(gp, "set xlabel '%s (%s)'\nset ylabel 'Share of requests'\n", what, seconds ? "s" : "ms");
     fputs("set yrange [0:1]\nset ytics 0.1\n", gp);
-    write_log_x(gp, (f->x_min > 0 ? f->x_min : 1e-3) / unit, f->x_max / unit * 1.05);
+    write_span_x(gp, (f->x_min > 0 ? f->x_min : 1e-3) / unit, f->x_max / unit * 1.05);
     write_star(gp, f);
     fputs("plot ", gp);
     for (size_t i = 0; i < f->n; i++) {

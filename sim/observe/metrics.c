@@ -81,7 +81,8 @@ static void on_arrived(void *o, const struct req *r, const struct live *l)
     m->arrivals++;
     m->asked_prompt += r->prompt_tok;
     m->asked_output += l->output_tok;
-    if (++m->in_system > m->peak_in_system) {
+    m->in_system_at_last_arrival = ++m->in_system;
+    if (m->in_system > m->peak_in_system) {
         m->peak_in_system = m->in_system;
     }
     if (c) {

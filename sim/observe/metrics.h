@@ -49,7 +49,7 @@ struct metrics {
     uint64_t completed, good, input_tok, output_tok;
     struct refusals refused[REFUSAL_REASONS];
     uint32_t n_refusals;
-    uint32_t in_system, peak_in_system;
+    uint32_t in_system, peak_in_system, in_system_at_last_arrival;
     sim_ns last_leave_ns, longest_wait_ns;
     sim_ns output_delay_ns, warmup_ns;
     struct client_stats *clients;

@@ -62,9 +62,9 @@ const struct metric_def metric_glossary[] = {
     {"request_rate", "1/s", G_MAIN, "Request rate (req/s)",
      "Requests that arrived per second, from the first arrival to the last.", VLLM},
     {"offered_load", "1", G_MAIN, "Offered load (share of capacity)",
-     "Work that arrives per second as a share of what the machine can do per second: near or above "
-     "1 the queue grows without end, and latencies say more about the length of the trace than "
-     "about the policy.", OWN},
+     "Requests that arrive per second as a share of those that the machine can take: an estimate from "
+     "the mean request, or what it took while a queue built up. Near or above 1 the queue grows "
+     "without end, and latencies say more about the length of the trace than about the policy.", OWN},
 
     LATENCY("ttft", "TTFT", G_TTFT,
             "the time from a request's arrival to its first output token at the client.", VLLM),

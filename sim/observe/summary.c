@@ -102,6 +102,26 @@ static void put_machine(const struct metrics *m, struct table *t, double end_s)
     put(t, "cache_hit_rate", "1", ratio((double)n->hit_tok, (double)n->lookup_tok));
 }
 
+/* ---- offered load ---- */
+
+/* The queue at the last arrival is a good part of all requests. */
+static bool left_behind(const struct metrics *m)
+{
+    uint32_t left = m->engine->waiting_at_last_arrival;
+
+    return left > 10 && left * 20.0 > (double)m->arrivals;
+}
+
+/* Requests per second that the machine can take: the estimate, but no more than it did take while a
+ * queue built up before it (an engine that reserves memory, say, stays far below the estimate). */
+static double capacity_seen(const struct metrics *m, double estimate_req_s)
+{
+    double taken = ratio((double)(m->arrivals - m->in_system_at_last_arrival),
+                         (double)m->engine->last_arrival_ns / 1e9);
+
+    return left_behind(m) && taken > 0 ? fmin(estimate_req_s, taken) : estimate_req_s;
+}
+
 static void put_all(const struct metrics *m, struct table *t, double capacity_req_s)
 {
     const struct engine *g = m->engine;
@@ -147,11 +167,10 @@ static void judge(const struct metrics *m, double capacity_req_s, struct run_res
                       : (double)NAN;
     double load = rate / capacity_req_s;
     double waiting = ratio((double)m->n_waiting_samples, (double)m->n_samples);
-    uint32_t left = g->waiting_at_last_arrival;
     const char *word = "stable", *how;
 
     ret->verdict = RUN_STABLE;
-    if (load >= 1 || (left > 10 && left * 20.0 > (double)m->arrivals)) {
+    if (load >= 1 || left_behind(m)) {
         ret->verdict = RUN_OVERLOADED;
         word = "overloaded";
     } else if (waiting > 0.1 || load > NEAR_CAPACITY) {
@@ -163,7 +182,8 @@ static void judge(const struct metrics *m, double capacity_req_s, struct run_res
                          : "offered load is not defined for this trace";
     ret->verdict_text = arena_printf(
         m->arena, "%s: %s, requests waited in %.0f %% of the time, %u %s waiting at the last arrival", word,
-        how ? how : "", isfinite(waiting) ? 100 * waiting : 0.0, left, left == 1 ? "was" : "were");
+        how ? how : "", isfinite(waiting) ? 100 * waiting : 0.0, g->waiting_at_last_arrival,
+        g->waiting_at_last_arrival == 1 ? "was" : "were");
 }
 
 static int fill_clients(struct metrics *m, struct run_result *ret)
@@ -275,6 +295,7 @@ int metrics_finish(struct metrics *m, double capacity_req_s, struct run_result *
     if (!t.v) {
         return err_set(e, SIM_E_NOMEM, "out of memory for the results");
     }
+    capacity_req_s = capacity_seen(m, capacity_req_s);
     put_all(m, &t, capacity_req_s);
     judge(m, capacity_req_s, ret);
     fill_hists(m, ret);
