@@ -44,6 +44,9 @@ bool fit_same_name(const char *said, const char *ours)
             return true;
         }
     }
+    if (strncasecmp(said, "meta-", 5) == 0) { /* "Meta-Llama-3-8B" */
+        said += 5;
+    }
     return begins_with(said, ours);
 }
 
@@ -150,30 +153,6 @@ int fit_term(struct fit *f, const struct term_spec *s, const struct points *p, c
         return err_wrap(f->err, "%s: ", s->name);
     }
     return append_grid(f, s, &g);
-}
-
-/* Places at which an assumed curve is written down: it is bent at the latency and at the ridge. */
-static const double assumed_tokens[] = {1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024,
-                                        1536, 2048, 4096, 8192, 16384};
-#define ASSUMED (sizeof(assumed_tokens) / sizeof(assumed_tokens[0]))
-
-int fit_assume(struct fit *f, const struct term_spec *s, const struct kernel *k)
-{
-    struct profile_term *t = fit_append(f, s);
-    if (!t) {
-        return f->err->code;
-    }
-    t->n[0] = ASSUMED;
-    t->at[0] = arena_calloc(f->arena, ASSUMED, sizeof(double));
-    t->us = arena_calloc(f->arena, ASSUMED, sizeof(double));
-    if (!t->at[0] || !t->us) {
-        return err_set(f->err, SIM_E_NOMEM, "out of memory");
-    }
-    for (size_t i = 0; i < ASSUMED; i++) {
-        t->at[0][i] = assumed_tokens[i];
-        t->us[i] = kernel_roofline_us(k, &assumed_tokens[i]);
-    }
-    return 0;
 }
 
 struct small {

@@ -47,7 +47,11 @@ struct fit_source {
 extern const struct fit_source fit_sources[]; /* ends with a NULL name */
 const struct fit_source *fit_source_find(const char *name);
 int fit_aiconfigurator(struct fit *f);
+int fit_distserve(struct fit *f);
+int fit_frontier(struct fit *f);
 int fit_llmservingsim(struct fit *f);
+int fit_vidur(struct fit *f);
+int fit_vtc(struct fit *f);
 
 /* Fills f->profile. fit_release gives back what is not in the arena. */
 int fit_run(struct fit *f, const struct fit_request *q, struct arena *a, struct err *e);
@@ -106,6 +110,14 @@ int fit_term(struct fit *f, const struct term_spec *s, const struct points *p, c
 struct profile_term *fit_append(struct fit *f, const struct term_spec *s);
 /* A term over tokens that was not measured: the roofline of its kernel. */
 int fit_assume(struct fit *f, const struct term_spec *s, const struct kernel *k);
+/* Matrix products of all layers and the head; the head alone; attention. */
+int fit_assume_products(struct fit *f);
+int fit_assume_head(struct fit *f);
+int fit_assume_attention(struct fit *f);
+/* Places for a formula over (decodes, context) or (chunks, chunk_tok), and its values at them. */
+int fit_decode_axes(struct fit *f, struct profile_term *t);
+int fit_prefill_axes(struct fit *f, struct profile_term *t);
+int fit_fill(struct fit *f, struct profile_term *t, double (*us)(const void *ctx, const double *x), const void *ctx);
 /* Elementwise kernels of a layer, embedding, sampler: memory traffic at no less than 2 us each. */
 int fit_small_kernels(struct fit *f);
 /* Two all-reduces a layer, from custom_allreduce.csv.gz: the newest table not after q->version. */

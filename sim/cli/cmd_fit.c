@@ -22,6 +22,10 @@ static const char usage[] =
     "  --from SOURCE      whose tables MEASUREMENTS (a folder) holds:\n"
     "                       aiconfigurator  matrix products, attention, experts, all-reduces\n"
     "                       llmservingsim   layers and attention inside vLLM, unequal contexts\n"
+    "                       vidur           operators of a layer, all-reduces; attention assumed\n"
+    "                       frontier        attention with FlashInfer; matrix products assumed\n"
+    "                       distserve       coefficients of iterations (--engine vllm: those of vLLM)\n"
+    "                       vtc             request times of S-LoRA on A10G\n"
     "  --gpu GPU          bundled name or profile\n"
     "  --model MODEL      bundled name or config.json\n"
     "  --tp N             tensor-parallel degree (default 1)\n"
@@ -61,8 +65,11 @@ static void print_text(const struct profile *p, const char *path)
     printf("  %-14s%9s%14s%12s%14s\n", "family", "points", "held-out error", "p90", "roofline");
     for (uint32_t i = 0; i < p->n_errors; i++) {
         const struct profile_error *x = &p->error[i];
-        printf("  %-14s%9u%12.2f %%%10.2f %%%12.2f %%\n", x->family, x->points, 100 * x->error, 100 * x->p90,
-               100 * x->roofline_error);
+        printf("  %-14s%9u%12.2f %%%10.2f %%", x->family, x->points, 100 * x->error, 100 * x->p90);
+        if (isfinite(x->roofline_error)) {
+            printf("%12.2f %%", 100 * x->roofline_error);
+        }
+        printf("\n");
     }
     printf("\n  %-22s%-12s%8s  range\n", "term", "family", "count");
     for (uint32_t i = 0; i < p->n_terms; i++) {
@@ -110,8 +117,12 @@ static void print_csv(const struct profile *p, const char *path)
     printf("gpu,model,tp,source,family,points,held_out_error,held_out_p90,roofline_error\n");
     for (uint32_t i = 0; i < p->n_errors; i++) {
         const struct profile_error *x = &p->error[i];
-        printf("%s,%s,%u,%s,%s,%u,%.4f,%.4f,%.4f\n", p->gpu, p->model, p->tp, p->source, x->family, x->points,
-               x->error, x->p90, x->roofline_error);
+        printf("%s,%s,%u,%s,%s,%u,%.4f,%.4f,", p->gpu, p->model, p->tp, p->source, x->family, x->points, x->error,
+               x->p90);
+        if (isfinite(x->roofline_error)) {
+            printf("%.4f", x->roofline_error);
+        }
+        printf("\n");
     }
 }
 

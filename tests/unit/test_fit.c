@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "calibrate/fit.h"
+#include "models/cost.h"
 
 static const char *data_dir(void)
 {
@@ -177,6 +178,117 @@ static void aiconfigurator_tables(void **unused)
     fit_tables("aiconfigurator", "h100", "codellama-34b", 2);
 }
 
+/* Fits `source` for one GPU, writes the profile and opens the cost model on it. */
+struct opened {
+    struct arena a;
+    struct err e;
+    const struct cost_ops *ops;
+    void *state;
+};
+
+static void open_fitted(struct opened *o, const char *folder, const char *source, const char *gpu, const char *model,
+                        const char *version)
+{
+    char path[] = "/tmp/steelyard-fit-XXXXXX", spec[120];
+    *o = (struct opened){.ops = cost_find("table")};
+    struct fit *f = arena_alloc(&o->a, sizeof(*f));
+    struct fit_request q = {.source = source, .dir = shared(&o->a, folder), .gpu = gpu, .model = model,
+                            .data_dir = data_dir(), .tp = 1, .version = version};
+    if (fit_run(f, &q, &o->a, &o->e) != 0) {
+        fail_msg("%s", o->e.msg);
+    }
+    int fd = mkstemp(path);
+    FILE *out = fdopen(fd, "w");
+    assert_int_equal(profile_write(&f->profile, out, &o->e), 0);
+    fclose(out);
+    struct cost_env env = {.llm = &f->llm, .gpu = &f->gpu, .tp = 1, .max_seqs = 512, .arena = &o->a};
+    o->state = arena_alloc(&o->a, o->ops->state_size);
+    snprintf(spec, sizeof(spec), "table{profile=%s}", path);
+    if (opt_spec_apply(spec, o->ops->options, o->state, &o->a, &o->e) < 0 ||
+        o->ops->init(o->state, &env, &o->e) < 0) {
+        fail_msg("%s", o->e.msg);
+    }
+    unlink(path);
+    fit_release(f);
+}
+
+static double opened_ms(const struct opened *o, struct batch_shape b)
+{
+    struct cost_affine r;
+    o->ops->iteration(o->state, &b, &r);
+    return (double)r.base / SIM_TICKS_PER_NS / 1e6;
+}
+
+static void assert_ms(double got, double want, double share)
+{
+    if (!(fabs(got / want - 1) <= share)) {
+        fail_msg("%.6g ms, expected %.6g", got, want);
+    }
+}
+
+/* By hand from the published coefficients of OPT-13B on one A100 (profiler-a100-80g.distserve.json):
+ * prefill 18.1025 + 0.101912 sum(len) + 7.12226e-6 sum(len^2); decode below 95 requests
+ * 19.9347 + 6.26936e-4 tokens + 0.0385070 n, from there on 7.16619 + 5.798e-4 tokens + 0.158311 n. */
+static void distserve_coefficients(void **unused)
+{
+    (void)unused;
+    struct opened o;
+    open_fitted(&o, "distserve", "distserve", "a100-80g", "opt-13b", NULL);
+    assert_ms(opened_ms(&o, (struct batch_shape){.n_decode = 20, .decode_ctx_tok = 12345}),
+              19.9347 + 6.26936e-4 * 12345 + 0.0385070 * 20, 1e-4);
+    assert_ms(opened_ms(&o, (struct batch_shape){.n_decode = 200, .decode_ctx_tok = 50000}),
+              7.16619 + 5.798e-4 * 50000 + 0.158311 * 200, 1e-4);
+    struct batch_shape p = {.n_prefill = 2, .prefill_tok = 1400, .prefill_ctx_tok = 1400, .prefill_done = 2,
+                            .prefill_pairs = 700 * 701, .prefill_sq = 2 * 700 * 700};
+    assert_ms(opened_ms(&o, p), 18.1025 + 0.101912 * 1400 + 7.12226e-6 * 2 * 490000, 2e-3);
+    arena_release(&o.a);
+}
+
+/* The rows that the trend is fitted to: 37 requests of 8 + 256 tokens took 0.2521 s each, so a step of
+ * theirs 36.4 ms; 17 of 512 + 64 tokens 39.2 ms; a prompt of 512 tokens 0.110 s. */
+static void vtc_request_times(void **unused)
+{
+    (void)unused;
+    struct opened o;
+    open_fitted(&o, "../groundtruth/vtc", "vtc", "a10g", "llama-7b", NULL);
+    assert_ms(opened_ms(&o, (struct batch_shape){.n_decode = 37, .decode_ctx_tok = 37 * 136}), 36.4, 0.08);
+    assert_ms(opened_ms(&o, (struct batch_shape){.n_decode = 17, .decode_ctx_tok = 17 * 544}), 39.2, 0.08);
+    struct batch_shape p = {.n_prefill = 17, .prefill_tok = 17 * 512, .prefill_pairs = 17 * 512 * 513 / 2};
+    assert_ms(opened_ms(&o, p), 17 * 110.5, 0.03);
+    arena_release(&o.a);
+}
+
+static void vidur_and_frontier_tables(void **unused)
+{
+    (void)unused;
+    static const struct { const char *source, *gpu, *model, *family; double most; } cases[] = {
+        {"vidur", "h100", "llama-2-7b", "gemm", 0.06},
+        {"vidur", "a100-80g", "llama-3-8b", "gemm", 0.06},
+        {"frontier", "a100-80g", "llama-2-7b", "attention", 0.08},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct arena a = {0};
+        struct err e = {0};
+        struct fit *f = arena_alloc(&a, sizeof(*f));
+        struct fit_request q = {.source = cases[i].source, .dir = shared(&a, cases[i].source), .gpu = cases[i].gpu,
+                                .model = cases[i].model, .data_dir = data_dir(), .tp = 1};
+        bool found = false;
+        if (fit_run(f, &q, &a, &e) != 0) {
+            fail_msg("%s", e.msg);
+        }
+        for (uint32_t k = 0; k < f->profile.n_errors; k++) {
+            const struct profile_error *x = &f->profile.error[k];
+            if (strcmp(x->family, cases[i].family) == 0) {
+                found = true;
+                assert_true(x->points > 100 && x->error < cases[i].most && x->error < x->roofline_error);
+            }
+        }
+        assert_true(found);
+        fit_release(f);
+        arena_release(&a);
+    }
+}
+
 static void unknown_gpus_are_named(void **unused)
 {
     (void)unused;
@@ -197,7 +309,8 @@ int main(void)
         cmocka_unit_test(outliers_do_not_bend_the_trend), cmocka_unit_test(holes_follow_the_trend),
         cmocka_unit_test(every_place_is_held_out_once),   cmocka_unit_test(names_are_compared_loosely),
         cmocka_unit_test(llmservingsim_tables),           cmocka_unit_test(aiconfigurator_tables),
-        cmocka_unit_test(unknown_gpus_are_named),
+        cmocka_unit_test(distserve_coefficients),         cmocka_unit_test(vtc_request_times),
+        cmocka_unit_test(vidur_and_frontier_tables),      cmocka_unit_test(unknown_gpus_are_named),
     };
     gsl_set_error_handler_off();
     return cmocka_run_group_tests(tests, NULL, NULL);
