@@ -43,7 +43,8 @@ refused()
 DESTDIR=$work/root meson install -C "$build" --no-rebuild --quiet > log 2>&1 || { cat log; die 'meson install'; }
 pc=$(find root -name steelyard-policy.pc)
 [ -n "$pc" ] || die 'steelyard-policy.pc is not installed'
-export PKG_CONFIG_PATH=$work/$(dirname "$pc")
+PKG_CONFIG_PATH=$work/$(dirname "$pc")
+export PKG_CONFIG_PATH
 prefix=$(pkg-config --variable=prefix steelyard-policy)
 CFLAGS=$(pkg-config --define-variable=prefix="$work/root$prefix" --cflags steelyard-policy)
 [ -f "$(printf '%s' "$CFLAGS" | sed 's/^ *-I//; s/ *$//')/policies/policy.h" ] || die "no headers at $CFLAGS"
