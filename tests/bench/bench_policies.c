@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a decision of each policy costs against the length of its queue: naming the next request, its
+ * admission, and its end, with a decode iteration every tenth time. Fails where a decision at the longest
+ * queue costs more, against one at 1000 waiting, than n log n grows. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "policies/open.h"
+#include "sim/core/rng.h"
+
+#define CLIENTS  64
+#define SESSIONS 1000
+#define BUDGET_S 0.05 /* per cell, but one round at least */
+#define ROUND    2000 /* decisions per round, so that what happens once per frame is shared fairly */
+
+struct world {
+    struct arena arena;
+    struct policy_env env;
+    struct policy_instance p;
+    struct sched_view v;
+    struct req *reqs;
+    uint32_t *output;
+};
+
+static double now_s(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static uint32_t truth(const void *engine, req_id r)
+{
+    return ((const struct world *)engine)->output[r];
+}
+
+static struct req request(struct rng_stream s, uint32_t i)
+{
+    return (struct req){.serial = i,
+                        .arrival_ns = (sim_ns)i * 1000000,
+                        .first_token_ns = SIM_NEVER,
+                        .client = (uint32_t)rng_range(s, i, 0, 0, CLIENTS - 1),
+                        .prompt_tok = (uint32_t)rng_range(s, i, 1, 1, 2000),
+                        .priority = (int32_t)rng_range(s, i, 2, 0, 9),
+                        .state = REQ_WAITING,
+                        .weight = 1,
+                        .ttft_slo_ms = 2000,
+                        .tpot_slo_ms = 100,
+                        .session = rng_range(s, i, 3, 1, SESSIONS),
+                        .turn = (uint32_t)rng_range(s, i, 4, 0, 5)};
+}
+
+static int open_world(struct world *w, const char *spec, uint32_t n)
+{
+    struct rng_stream s = rng_stream(1, 0, "bench");
+    struct err e = {0};
+    int rc;
+
+    *w = (struct world){.reqs = calloc(n, sizeof(*w->reqs)), .output = calloc(n, sizeof(*w->output))};
+    arena_init(&w->arena);
+    w->env = (struct policy_env){.arena = &w->arena, .seed = 1, .kv_tok = 1000000, .engine = w};
+    w->v = (struct sched_view){.reqs = w->reqs, .running_head = REQ_NONE, .running_tail = REQ_NONE};
+    rc = w->reqs && w->output ? policy_open(spec, &w->env, &w->p, &e) : SIM_E_NOMEM;
+    w->env.truth_output = truth;
+    for (uint32_t i = 0; i < n && rc == 0; i++) {
+        w->reqs[i] = request(s, i);
+        w->output[i] = (uint32_t)rng_range(s, i, 5, 1, 800);
+        w->v.now_ns = w->reqs[i].arrival_ns;
+        if (w->p.ops->arrive(w->p.st, &w->v, i)) {
+            w->reqs[i].state = REQ_FREE;
+        } else {
+            w->v.n_waiting++;
+        }
+    }
+    return rc;
+}
+
+static void close_world(struct world *w)
+{
+    if (w->p.ops && w->p.ops->release) {
+        w->p.ops->release(w->p.st);
+    }
+    arena_release(&w->arena);
+    free(w->reqs);
+    free(w->output);
+}
+
+#define TELL(call, ...)                                                                            \
+    do {                                                                                           \
+        if (w->p.ops->call) {                                                                      \
+            w->p.ops->call(w->p.st, &w->v __VA_OPT__(, ) __VA_ARGS__);                             \
+        }                                                                                          \
+    } while (0)
+
+/* One request from the queue to its end. */
+static void serve(struct world *w, req_id r)
+{
+    TELL(admit, r, 0);
+    w->v.n_waiting--;
+    w->reqs[r].state = REQ_DECODING;
+    w->reqs[r].generated_tok = 1;
+    w->reqs[r].join_iter = w->v.decode_iter;
+    TELL(first_token, r);
+    w->reqs[r].generated_tok = w->output[r];
+    TELL(finishing);
+    TELL(finish, r);
+    w->reqs[r].state = REQ_FREE;
+}
+
+static void iteration(struct world *w)
+{
+    w->v.now_ns += 20000000;
+    TELL(decode, 1);
+    w->v.decode_iter++;
+}
+
+/* Nanoseconds per decision when `n` wait at first, over at most ROUND decisions. */
+static double cost_ns(const char *spec, uint32_t n)
+{
+    struct world room, *w = &room;
+    double start = 0, took = 0;
+    uint64_t done = 0;
+
+    for (int round = 0; round < 300 && took < BUDGET_S; round++) {
+        if (open_world(w, spec, n) < 0) {
+            close_world(w);
+            return (double)NAN;
+        }
+        start = now_s();
+        for (uint32_t i = 0; i < ROUND && w->v.n_waiting > 0; i++) {
+            req_id r = w->p.ops->next(w->p.st, &w->v);
+
+            if (r == REQ_NONE) {
+                break;
+            }
+            serve(w, r);
+            done++;
+            if (i % 10 == 9) {
+                iteration(w);
+            }
+        }
+        took += now_s() - start;
+        close_world(w);
+    }
+    return done ? took / (double)done * 1e9 : (double)NAN;
+}
+
+int main(void)
+{
+    static const uint32_t lengths[] = {10, 100, 1000, 10000, 100000};
+    double allowed = 100 * (log(1e5) / log(1e3));
+    int bad = 0;
+
+    printf("ns per decision when so many wait at first\n%-14s", "policy");
+    for (int i = 0; i < 5; i++) {
+        printf(" %9u", lengths[i]);
+    }
+    printf("   decisions/s at the last\n");
+    for (int p = 0; policies[p]; p++) {
+        double ns[5];
+
+        printf("%-14s", policies[p]->name);
+        for (int i = 0; i < 5; i++) {
+            ns[i] = cost_ns(policies[p]->name, lengths[i]);
+            printf(" %9.0f", ns[i]);
+        }
+        bad += !(ns[4] <= allowed * ns[2]);
+        printf("   %.0f%s\n", 1e9 / ns[4], ns[4] <= allowed * ns[2] ? "" : "  GROWS FASTER THAN n log n");
+    }
+    return bad ? 1 : 0;
+}
