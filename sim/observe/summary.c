@@ -113,10 +113,13 @@ static bool left_behind(const struct metrics *m)
 }
 
 /* Requests per second that the machine can take: the estimate, but no more than it did take while a
- * queue built up before it (an engine that reserves memory, say, stays far below the estimate). */
+ * queue built up before it (an engine that reserves memory, say, stays far below the estimate). What
+ * ran at the last arrival counts as half done. */
 static double capacity_seen(const struct metrics *m, double estimate_req_s)
 {
-    double taken = ratio((double)(m->arrivals - m->in_system_at_last_arrival),
+    uint32_t left = m->engine->waiting_at_last_arrival;
+    double inside = (double)m->in_system_at_last_arrival;
+    double taken = ratio((double)m->arrivals - (inside + fmin(left, inside)) / 2,
                          (double)m->engine->last_arrival_ns / 1e9);
 
     return left_behind(m) && taken > 0 ? fmin(estimate_req_s, taken) : estimate_req_s;
