@@ -20,12 +20,14 @@ static const char usage[] =
     "       steelyard trace convert TRACE -o OUT\n"
     "       steelyard trace cut     TRACE [--from TIME] [--to TIME] [--limit N] [--client NAME] -o OUT\n"
     "       steelyard trace synth   NAME{...} -o OUT\n"
+    "       steelyard trace tlp     ...\n"
     "\n"
     "info      requests, rate, lengths, clients, sessions and shared prefixes\n"
     "head      the first requests in Steelyard's own CSV\n"
     "convert   the whole trace in another form\n"
     "cut       a part of it; times count from the beginning of the part\n"
     "synth     a generated trace ('steelyard list traces' names presets), as synth:NAME{...} in a run\n"
+    "tlp       not requests: the PCI Express packets of a copy (steelyard help tlp)\n"
     "\n"
     "TRACE is a file in any known format, plain or gzip, - for standard input, or synth:NAME{...}.\n"
     "\n"
@@ -42,6 +44,7 @@ static const char usage[] =
     "  --quiet                no progress line\n";
 
 extern const struct subcommand cmd_trace;
+extern const struct subcommand cmd_tlp;
 
 #define CLIENTS_SHOWN 20
 #define MAX_CLIENTS   64
@@ -440,11 +443,11 @@ static int synth(const struct request *q, struct arena *ar, struct err *e)
 
 static int run_verb(const struct request *q, struct arena *ar, struct err *e)
 {
-    static const char *const verbs[] = {"info", "head", "convert", "cut", "synth"};
+    static const char *const verbs[] = {"info", "head", "convert", "cut", "synth", "tlp"};
     static int (*const call[])(const struct request *, struct arena *, struct err *) = {
         info, head, convert, cut, synth};
     if (!q->verb) {
-        return err_set(e, SIM_E_USAGE, "trace what? info, head, convert, cut or synth");
+        return err_set(e, SIM_E_USAGE, "trace what? info, head, convert, cut, synth or tlp");
     }
     for (size_t i = 0; i < 5; i++) {
         if (strcmp(q->verb, verbs[i]) == 0) {
@@ -453,7 +456,7 @@ static int run_verb(const struct request *q, struct arena *ar, struct err *e)
                                       q->verb);
         }
     }
-    return cli_not_known("trace command", q->verb, verbs, 5, " (steelyard help trace)", SIM_E_USAGE,
+    return cli_not_known("trace command", q->verb, verbs, 6, " (steelyard help trace)", SIM_E_USAGE,
                          e);
 }
 
@@ -461,6 +464,9 @@ static int run(int argc, char **argv, struct err *e)
 {
     struct arena ar = {0};
     struct request q = {0};
+    if (argc > 1 && strcmp(argv[1], "tlp") == 0) {
+        return cmd_tlp.run(argc - 1, argv + 1, e);
+    }
     int rc = parse(&q, argc, argv, &ar, e);
     rc = rc == 0 ? run_verb(&q, &ar, e) : rc;
     arena_release(&ar);

@@ -76,6 +76,11 @@ struct pcie_config {
 double pcie_write_bytes_per_s(const struct pcie_config *c);
 double pcie_read_bytes_per_s(const struct pcie_config *c);
 
+/* Bytes/s of everything on the wire in one direction: as signalled, and without link-layer packets and
+ * clock compensation. 0 as above. */
+double pcie_raw_bytes_per_s(const struct pcie_config *c);
+double pcie_usable_bytes_per_s(const struct pcie_config *c);
+
 /* ---- pools ---- */
 struct pool {
     const char *name;

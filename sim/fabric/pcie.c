@@ -52,11 +52,19 @@ static double ack_limit_byte(uint32_t max_payload_byte)
     return limit[i];
 }
 
-static double usable_bytes_per_s(const struct pcie_config *c)
+double pcie_raw_bytes_per_s(const struct pcie_config *c)
 {
+    if (!is_possible(c)) {
+        return 0;
+    }
     const struct pcie_gen *g = &gens[c->gen - 1];
-    double raw = g->gt_per_s * 1e9 * g->encoding * c->lanes / 8;
-    return raw * (1 - 2 * 8 / ack_limit_byte(c->max_payload_byte) - 4.0 / 1538);
+    return g->gt_per_s * 1e9 * g->encoding * c->lanes / 8;
+}
+
+double pcie_usable_bytes_per_s(const struct pcie_config *c)
+{
+    double raw = pcie_raw_bytes_per_s(c);
+    return raw > 0 ? raw * (1 - 2 * 8 / ack_limit_byte(c->max_payload_byte) - 4.0 / 1538) : 0;
 }
 
 double pcie_write_bytes_per_s(const struct pcie_config *c)
@@ -65,7 +73,7 @@ double pcie_write_bytes_per_s(const struct pcie_config *c)
         return 0;
     }
     double p = c->max_payload_byte;
-    return usable_bytes_per_s(c) * p / (p + HEADER_WRITE_64 + TLP_FRAMING);
+    return pcie_usable_bytes_per_s(c) * p / (p + HEADER_WRITE_64 + TLP_FRAMING);
 }
 
 /* A completion carries at most the payload limit and at most what one request asked for. The requests
@@ -77,5 +85,5 @@ double pcie_read_bytes_per_s(const struct pcie_config *c)
     }
     bool small = c->read_request_byte < c->max_payload_byte;
     double p = small ? c->read_request_byte : c->max_payload_byte;
-    return usable_bytes_per_s(c) * p / (p + HEADER_COMPLETION + TLP_FRAMING);
+    return pcie_usable_bytes_per_s(c) * p / (p + HEADER_COMPLETION + TLP_FRAMING);
 }

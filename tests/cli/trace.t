@@ -86,7 +86,7 @@ $ steelyard trace info a.csv | grep requests
 1> rate             5.309 requests/s, gaps vary by 0.979 (CV)
 # Wrong input.
 $ steelyard trace
-2> steelyard: trace what? info, head, convert, cut or synth
+2> steelyard: trace what? info, head, convert, cut, synth or tlp
 ? 2
 $ steelyard trace inof t.csv
 2> steelyard: trace command 'inof' is not known; did you mean 'info'? (steelyard help trace)
@@ -134,3 +134,41 @@ $ sed 's/,109$/,/' t.csv > bad.csv; steelyard trace convert bad.csv -o half.csv;
 2> steelyard: bad.csv:3: column 'GeneratedTokens': '' is missing
 2> ls: cannot access 'half.csv': No such file or directory
 ? 2
+# Packets of a copy: the doorbell, the push buffer, one write of data, the semaphore, the interrupt.
+$ steelyard trace tlp --bytes 200 --to host -o -
+1> t_ns,dir,tlp,id,cause_id,role,req_id,tag,addr,len_dw,first_be,last_be,byte_count,lower_addr,wire_bytes
+1> 0.000,DS,MWr32,1,0,doorbell,00:00.0,,0xd0000090,1,f,0,,,24
+1> 750.423,US,MRd64,2,1,fetch,01:00.0,0,0x100002000,16,f,f,,,24
+1> 1300.846,DS,CplD,3,2,fetch,01:00.0,0,0x100002000,16,f,f,64,0x00,84
+1> 1552.324,US,MWr64,4,3,data,01:00.0,,0x100000000,50,f,f,,,224
+1> 1556.265,US,MWr64,5,4,semaphore,01:00.0,,0x100003000,2,f,f,,,32
+1> 1556.828,US,MWr32,6,5,interrupt,01:00.0,,0xfee00000,1,f,0,,,24
+$ steelyard trace tlp --gen 4 --bytes 1Mi
+1> copy             1048576 bytes to the gpu
+1> from the host   1 MWr32, 4097 CplD, 1130604 bytes on the wire
+1> from the GPU    2049 MRd64, 1 MWr32, 1 MWr64, 49232 bytes on the wire
+1> doorbell to end  42.380 us
+1> data             40.573 us, 25.84 GB/s (a long copy: 26.37)
+1> rules            10 looked at, none broken
+$ steelyard trace tlp --gen 4 --bytes 1Mi -o p.csv; wc -l < p.csv; cut -d, -f3 p.csv | sort | uniq -c
+1> 6150
+1>    4097 CplD
+1>    2049 MRd64
+1>       2 MWr32
+1>       1 MWr64
+1>       1 tlp
+$ steelyard trace tlp --lanes 3
+2> steelyard: there is no PCI Express of generation 5 with 3 lanes, payload 256 and read request 512
+? 2
+$ steelyard trace tlp --credits 1,2
+2> steelyard: --credits: three numbers are expected, as 784,1456,784
+? 2
+$ steelyard trace tlp --tgas 3
+2> steelyard: option '--tgas' is not known; did you mean '--tags'? (steelyard help tlp)
+? 2
+$ steelyard trace tlp -o none/p.csv
+2> steelyard: none/p.csv: No such file or directory
+? 5
+$ steelyard trace tlp -o /dev/full
+2> steelyard: /dev/full: No space left on device
+? 5

@@ -261,7 +261,7 @@ static void open_machine(struct machine *x, const char *name)
 
 static struct topo_route way(const struct machine *x, const char *from, const char *to)
 {
-    struct topo_route r;
+    struct topo_route r = {0};
     struct err e = {0};
     uint32_t p = 0;
     uint32_t q = 0;
