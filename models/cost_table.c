@@ -107,29 +107,37 @@ static double place(const double *at, uint32_t n, double x, uint32_t *i)
     return (x - at[low]) / (at[high] - at[low]);
 }
 
-/* Multilinear. */
+/* Multilinear: the corners of the cell are folded together axis by axis, the last one first. */
 static double look_up(const struct profile_term *t, const double *x)
 {
+    const uint32_t dims = t->n_axes;
     uint32_t at = 0, stride = 1, step[PROFILE_AXES];
-    double share[PROFILE_AXES], sum = 0;
-    for (uint32_t d = t->n_axes; d-- > 0;) {
+    double share[PROFILE_AXES], v[1u << PROFILE_AXES];
+    for (uint32_t d = dims; d-- > 0;) {
         uint32_t i;
         share[d] = place(t->at[d], t->n[d], x[d], &i);
         step[d] = t->n[d] > 1 ? stride : 0;
         at += i * stride;
         stride *= t->n[d];
     }
-    for (uint32_t corner = 0; corner < 1u << t->n_axes; corner++) {
-        uint32_t k = at;
-        double w = 1;
-        for (uint32_t d = 0; d < t->n_axes; d++) {
-            bool high = corner >> d & 1;
-            w *= high ? share[d] : 1 - share[d];
-            k += high ? step[d] : 0;
+    uint32_t offset[1u << PROFILE_AXES] = {0}, n = 1;
+    for (uint32_t d = 0; d < dims; d++) {
+        for (uint32_t k = n; k-- > 0;) {
+            offset[2 * k + 1] = offset[k] + step[d];
+            offset[2 * k] = offset[k];
         }
-        sum += w * t->us[k];
+        n *= 2;
     }
-    return sum;
+    for (uint32_t k = 0; k < n; k++) {
+        v[k] = t->us[at + offset[k]];
+    }
+    for (uint32_t d = dims; d-- > 0;) {
+        n /= 2;
+        for (uint32_t k = 0; k < n; k++) {
+            v[k] = v[2 * k] + share[d] * (v[2 * k + 1] - v[2 * k]);
+        }
+    }
+    return v[0];
 }
 
 /* ---- init: sums over terms ---- */
@@ -254,7 +262,7 @@ static double decode_us(const struct table_state *s, double n, double context)
 /* First total context of knot j for n decodes. */
 static uint64_t knot_ctx(const struct table_state *s, uint64_t n, uint32_t j)
 {
-    return (uint64_t)(s->context[j] * (double)n);
+    return (uint64_t)(int64_t)(s->context[j] * (double)(int64_t)n);
 }
 
 static void fill_row(struct table_state *s, uint32_t n)
@@ -407,7 +415,10 @@ static int table_init(void *state, struct cost_env *env, struct err *e)
 static double spread(const struct batch_shape *b)
 {
     sim_wide v = (sim_wide)b->n_decode * b->decode_ctx_sq - (sim_wide)b->decode_ctx_tok * b->decode_ctx_tok;
-    return b->decode_ctx_sq && v > 0 ? sqrt((double)v) : 0;
+    if (b->decode_ctx_sq == 0 || v <= 0) {
+        return 0;
+    }
+    return sqrt(v <= INT64_MAX ? (double)(int64_t)v : (double)v); /* the wide conversion is a slow call */
 }
 
 static const double *by_decodes(const struct table_state *s, const double *shift, uint32_t n)
@@ -420,6 +431,21 @@ struct line {
     uint64_t valid;
 };
 
+/* The last knot at or below `ctx`, or the first one. */
+static uint32_t knot_below(const struct table_state *s, uint64_t n, int64_t ctx)
+{
+    uint32_t low = 0, high = s->n_knots;
+    while (high - low > 1) {
+        uint32_t mid = (low + high) / 2;
+        if ((int64_t)knot_ctx(s, n, mid) <= ctx) {
+            low = mid;
+        } else {
+            high = mid;
+        }
+    }
+    return low;
+}
+
 /* Decode attention as a line in k, the sum of contexts growing by n. */
 static struct line decode_line(const struct table_state *s, const struct batch_shape *b)
 {
@@ -429,13 +455,9 @@ static struct line decode_line(const struct table_state *s, const struct batch_s
     }
     uint32_t row = n < s->n_decodes ? (uint32_t)n : s->n_decodes - 1;
     const struct knot *k = &s->knot[(size_t)row * s->n_knots];
-    int64_t shift = llround(*by_decodes(s, s->pure, b->n_decode) * spread(b));
-    int64_t ctx = (int64_t)b->decode_ctx_tok + shift;
-    uint32_t j = 0;
+    int64_t ctx = (int64_t)b->decode_ctx_tok + (int64_t)(*by_decodes(s, s->pure, b->n_decode) * spread(b));
     ctx = ctx > 0 ? ctx : 0;
-    while (j + 1 < s->n_knots && ctx >= (int64_t)knot_ctx(s, n, j + 1)) {
-        j++;
-    }
+    uint32_t j = knot_below(s, n, ctx);
     /* A row beyond the last stands in for more sequences, in proportion. */
     sim_wide base = row == n ? k[j].base : (sim_wide)k[j].base * (sim_wide)n / row;
     int64_t from = (int64_t)knot_ctx(s, n, j);
@@ -447,7 +469,7 @@ static struct line decode_line(const struct table_state *s, const struct batch_s
     l.base += (sim_wide)k[j].slope * (ctx - from);
     l.slope = (sim_wide)k[j].slope * (sim_wide)n;
     if (j + 1 < s->n_knots) {
-        l.valid = ((uint64_t)((int64_t)knot_ctx(s, n, j + 1) - 1 - ctx)) / n + 1;
+        l.valid = (uint64_t)((int64_t)knot_ctx(s, n, j + 1) - 1 - ctx) / n + 1;
     }
     return l;
 }
