@@ -209,7 +209,7 @@ static int first_token(struct engine *e, const struct chunk *c)
     }
     l->last_token_ns = e->now;
     e->fruitless = 0;
-    if (l->state != LIVE_DECODE && l->state != LIVE_ENDING) {
+    if (l->admit_no != c->admit_no || (l->state != LIVE_DECODE && l->state != LIVE_ENDING)) {
         return 0; /* pushed out while this step was under way */
     }
     q->state = REQ_DECODING;

@@ -52,6 +52,7 @@ struct live {
 struct chunk {
     req_id r;
     uint64_t serial;
+    uint64_t admit_no; /* of the admission that it belongs to: r may be pushed out and let in again */
     uint32_t start_tok, n_tok;
     bool last; /* ends the prefill: a token comes out */
     bool ends; /* that token is the request's last */

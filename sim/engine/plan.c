@@ -238,7 +238,8 @@ static bool chunk_add(struct engine *e, req_id r, uint32_t n_tok)
         return false;
     }
     c = &s->chunks[s->n_chunk++];
-    *c = (struct chunk){.r = r, .serial = q->serial, .start_tok = q->computed_tok, .n_tok = n_tok};
+    *c = (struct chunk){.r = r, .serial = q->serial, .admit_no = live_of(e, r)->admit_no,
+                        .start_tok = q->computed_tok, .n_tok = n_tok};
     q->computed_tok += n_tok;
     c->last = q->computed_tok == live_of(e, r)->context_tok;
     s->shape.prefill_tok += n_tok;
