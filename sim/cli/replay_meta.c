@@ -175,6 +175,26 @@ static int give_path(const cJSON *run, struct config_args *args, struct arena *a
     return give(args, "engine.request_delay", in_process ? "1.1ms" : "8ms", ar, e);
 }
 
+static void add_note(struct replay_meta *m, const char *text, struct arena *ar)
+{
+    if (text) {
+        m->notes = m->notes ? arena_printf(ar, "%s; %s", m->notes, text) : text;
+    }
+}
+
+/* What the description tells of the run that the simulation leaves out. */
+static void note_left_out(struct replay_meta *m, const cJSON *run, struct arena *ar)
+{
+    double timeout_s = number_of(run, "client_timeout_s");
+
+    if (timeout_s > 0) {
+        add_note(m, arena_printf(ar, "clients gave up after %g s: here they wait", timeout_s), ar);
+    }
+    if (number_of(run, "cpu_kv_offload_GiB") > 0) {
+        add_note(m, "KV was offloaded to host memory: here it is not", ar);
+    }
+}
+
 static int give_vllm(struct replay_meta *m, const cJSON *run, struct config_args *args,
                      struct arena *ar, struct err *e)
 {
@@ -185,6 +205,7 @@ static int give_vllm(struct replay_meta *m, const cJSON *run, struct config_args
         return err_set(e, SIM_E_DATA, "%s: run '%s': no version in engine '%s'", m->where, m->run,
                        m->engine);
     }
+    note_left_out(m, run, ar);
     tp = isfinite(tp) ? tp : number_of(run, "tensor_parallel_size");
     if (give(args, "batcher", vllm_batcher(run, version, ar), ar, e) < 0 ||
         give_number(args, "tp", tp, ar, e) < 0 ||
@@ -282,6 +303,17 @@ static int from_meta(struct replay_meta *m, const char *path, struct config_args
     return rc;
 }
 
+/* Prompts share prefixes only as far as NAME__prefix_blocks.csv[.gz] beside the requests tells. */
+static void look_for_prefixes(struct replay_meta *m, const char *folder, int base_length, struct arena *ar)
+{
+    const char *plain = arena_printf(ar, "%s%.*s__prefix_blocks.csv", folder, base_length, m->run);
+    const char *zipped = arena_printf(ar, "%s%.*s__prefix_blocks.csv.gz", folder, base_length, m->run);
+
+    if (plain && zipped && access(plain, F_OK) != 0 && access(zipped, F_OK) != 0) {
+        add_note(m, "no __prefix_blocks file beside it: no prompts share a prefix", ar);
+    }
+}
+
 static const char *run_name(const char *path, struct arena *ar)
 {
     const char *slash = strrchr(path, '/');
@@ -318,6 +350,9 @@ int replay_meta_find(struct replay_meta *m, const char *path, struct config_args
     meta = arena_printf(ar, "%s%.*s__meta.json", folder,
                         (int)(suffix ? (size_t)(suffix - m->run) : strlen(m->run)), m->run);
     if (meta && access(meta, F_OK) == 0) {
+        if (suffix) {
+            look_for_prefixes(m, folder, (int)(suffix - m->run), ar);
+        }
         return from_meta(m, meta, args, ar, e);
     }
     return 0;
