@@ -306,23 +306,43 @@ static int by_value(const void *x, const void *y)
     return (a > b) - (a < b);
 }
 
-/* Median error of the rows that were not fitted, per machine and per size. */
-static double median_error(const struct measured_rows *rows, const struct collective_model *m,
-                           const char *set, const char *fit_note, int log2_bytes)
+struct measured_set {
+    const char *set, *model, *fit_note;
+    struct collective_model m;
+};
+
+static struct measured_set sets[] = {
+    {"a100_sxm", "nvlink3-a100", "2.27.3", {0}},
+    {"h100_sxm", "nvlink4-h100", "2.27.3", {0}},
+    {"h200_sxm", "nvlink4-h100", "none", {0}},
+    {"4xH100 eager", "nvlink4-h100", "scaling run", {0}},
+    {"apex H100", "nvlink4-h100", "none", {0}},
+    {"apex H200", "nvlink4-h100", "none", {0}},
+    {"b200_sxm", "nvlink5-b200", "2.27.3", {0}},
+    {"l40s", "pcie4-l40s", "2.27.3", {0}},
+    {"rtx_pro_6000_server", "pcie5-rtx-pro-6000", "2.29.2", {0}},
+    {"2x8 H100", "h100-tcpx-2x8", "", {0}},
+};
+#define SETS (sizeof sets / sizeof *sets)
+
+/* Adds the errors of the rows of a set that were not fitted, of one size or (log2_bytes < 0) all. */
+static size_t add_errors(const struct measured_rows *rows, const struct measured_set *k, int log2_bytes,
+                         double *e, size_t n)
 {
-    double *e = malloc((rows->n + 1) * sizeof *e);
-    size_t n = 0;
     for (size_t i = 0; i < rows->n; i++) {
         const struct measured_row *row = &rows->row[i];
         bool size_ok = log2_bytes < 0 || (int)lround(log2(row->call.bytes)) == log2_bytes;
-        if (strcmp(row->set, set) == 0 && size_ok && !measured_was_fitted(row, set, fit_note)) {
-            e[n++] = fabs(time_of(m, row->call) / row->us - 1);
+        if (strcmp(row->set, k->set) == 0 && size_ok && !measured_was_fitted(row, k->set, k->fit_note)) {
+            e[n++] = fabs(time_of(&k->m, row->call) / row->us - 1);
         }
     }
+    return n;
+}
+
+static double median(double *e, size_t n)
+{
     qsort(e, n, sizeof *e, by_value);
-    double got = n ? (e[(n - 1) / 2] + e[n / 2]) / 2 : 0;
-    free(e);
-    return got;
+    return n ? (e[(n - 1) / 2] + e[n / 2]) / 2 : 0;
 }
 
 static bool open_rows(struct measured_rows *rows)
@@ -334,32 +354,38 @@ static bool open_rows(struct measured_rows *rows)
     return rows->n > 0;
 }
 
+/* Every system within 10 % in the median (12 % where times are whole microseconds of an older NCCL), and
+ * every size over all systems. */
 static void test_measured(void **state)
 {
     (void)state;
-    static const char *const sets[][3] = {
-        {"a100_sxm", "nvlink3-a100", "2.27.3"},      {"h100_sxm", "nvlink4-h100", "2.27.3"},
-        {"h200_sxm", "nvlink4-h100", "none"},        {"4xH100 eager", "nvlink4-h100", "scaling run"},
-        {"apex H200", "nvlink4-h100", "none"},       {"b200_sxm", "nvlink5-b200", "2.27.3"},
-        {"l40s", "pcie4-l40s", "2.27.3"},            {"rtx_pro_6000_server", "pcie5-rtx-pro-6000", "2.29.2"},
-        {"2x8 H100", "h100-tcpx-2x8", ""},
-    };
     struct measured_rows rows;
+    struct arena a = {0};
     if (!open_rows(&rows)) {
         print_message("no measurements under $STEELYARD_SHARED: skipped\n");
         skip();
     }
-    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
-        struct arena a = {0};
-        struct collective_model m;
-        assert_int_equal(collective_load(&m, sets[i][1], getenv("STEELYARD_DATA"), &a, NULL), 0);
-        double got = median_error(&rows, &m, sets[i][0], sets[i][2], -1);
-        if (!(got > 0 && got <= 0.10)) {
-            fail_msg("%s: median error %.3f", sets[i][0], got);
+    double *e = calloc(rows.n, sizeof *e);
+    for (size_t i = 0; i < SETS; i++) {
+        assert_int_equal(collective_load(&sets[i].m, sets[i].model, getenv("STEELYARD_DATA"), &a, NULL), 0);
+        double got = median(e, add_errors(&rows, &sets[i], -1, e, 0));
+        if (!(got > 0 && got <= (strcmp(sets[i].set, "apex H100") == 0 ? 0.12 : 0.10))) {
+            fail_msg("%s: median error %.3f", sets[i].set, got);
         }
-        arena_release(&a);
     }
+    for (int k = 3; k <= 33; k++) {
+        size_t n = 0;
+        for (size_t i = 0; i < SETS; i++) {
+            n = add_errors(&rows, &sets[i], k, e, n);
+        }
+        double got = median(e, n);
+        if (!(n > 0 && got <= 0.10)) {
+            fail_msg("2^%d bytes: median error %.3f of %zu rows", k, got, n);
+        }
+    }
+    free(e);
     measured_free(&rows);
+    arena_release(&a);
 }
 
 /* Peaks at 8 GB, a size that nobody fitted: ring 348 and 365 GB/s at 2 and 4 GPUs, the switch's reduction
