@@ -260,16 +260,7 @@ static int add_fabric(struct run *r, struct engine_config *ec)
 
 static int next_arrival(void *ctx, struct arrival *a, struct err *e)
 {
-    struct run *r = ctx;
-    const struct run_config *c = r->cfg;
-    int rc = workload_next(&r->load, a, e);
-
-    if (rc > 0) { /* policies know the service levels that hold for requests without their own */
-        a->ttft_slo_ms = a->ttft_slo_ms > 0 ? a->ttft_slo_ms : (float)c->slo_ttft_ms;
-        a->tpot_slo_ms = a->tpot_slo_ms > 0 ? a->tpot_slo_ms : (float)c->slo_tpot_ms;
-        a->e2e_slo_ms = a->e2e_slo_ms > 0 ? a->e2e_slo_ms : (float)c->slo_e2e_ms;
-    }
-    return rc;
+    return workload_next(&((struct run *)ctx)->load, a, e);
 }
 
 static void request_left(void *ctx, uint64_t serial, sim_ns now, struct arrival *pending)
@@ -332,6 +323,12 @@ static int build_engine(struct run *r)
         metrics_init(&r->metrics, c, r->hooks, &r->engine, r->arena, r->err) < 0) {
         return r->err->code;
     }
+    if (alone_init(&r->metrics.alone, r->cost, r->cost_state, r->arena) < 0) {
+        return no_memory(r);
+    }
+    r->metrics.alone.overhead = ec.step_overhead;
+    r->metrics.alone.delay_ns = ec.request_delay_ns + to_ns(c->output_delay_s);
+    r->metrics.alone.chunk_tok = r->traits.max_batched_tok;
     r->metrics.client_name = client_name;
     r->metrics.client_name_ctx = r;
     ec.obs = metrics_observer(&r->metrics);

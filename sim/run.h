@@ -26,6 +26,7 @@ struct run_config {
     const char *client_weights; /* "client.weights": "1,2,3" by client id; missing ones are 1 */
     double slo_ttft_ms, slo_tpot_ms, slo_e2e_ms; /* "slo.ttft", "slo.tpot", "slo.e2e"; 0 = none */
     const char *slo_classes, *slo_client; /* "slo.classes", "slo.client": goals by class and by client */
+    int64_t slo_tokens;       /* "slo.tokens": which tokens are goodput */
     /* machine */
     const char *model, *gpu;
     int64_t tp;
@@ -52,6 +53,8 @@ struct run_config {
     double service_window_s;  /* "service.window" */
     double service_horizon_s; /* "service.horizon": 0 = last arrival, rounded down to 10 s */
     double warmup_s;          /* "metrics.warmup": requests that arrive before are not counted */
+    double fairness_alpha, fairness_delta; /* "fairness.alpha", "fairness.delta" */
+    bool slowdown;            /* "metrics.slowdown" */
     double series_step_s;     /* "series.step" */
     const char *data_dir;     /* "data_dir": folder with llms/ and gpus/; NULL = where installed */
     const char *label;
@@ -87,6 +90,8 @@ struct client_result {
     uint64_t prompt_tok, output_tok; /* of completed requests */
     double service;                  /* wp*prompt + wq*output, all that was served */
     double mean_ttft_ms, mean_e2e_ms, mean_tpot_ms;
+    double slo_attainment;           /* NaN without goals */
+    double ufc, rfc, hf;             /* Equinox's counters, as stand-ins */
 };
 
 enum run_verdict { RUN_STABLE, RUN_BACKLOGGED, RUN_OVERLOADED };

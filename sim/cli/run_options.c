@@ -11,6 +11,13 @@
 #define FIELD(f) offsetof(struct run_config, f)
 #define ANY      1.0, 0.0 /* no range check */
 
+static const struct opt_choice slo_tokens_choices[] = {
+    {"paper", "output token i = 0, 1, ... by arrival + TTFT + i * TBT; one token counts 1"},
+    {"artifact", "the prompt, too, when TTFT is met, and token i by one TBT later; a prompt token counts "
+                 "1 and an output token 8"},
+    {NULL, NULL},
+};
+
 const struct opt_row run_options[] = {
     /* ---- workload ---- */
     {"trace", OPT_STRING, FIELD(trace), ANY, NULL, NULL,
@@ -52,6 +59,9 @@ const struct opt_row run_options[] = {
     {"slo.client", OPT_STRING, FIELD(slo_client), ANY, NULL, NULL,
      "Class and goals of clients, as in alice:class=latency,ttft=1s;*:class=best-effort; * is every "
      "client that is not named.", NULL},
+    {"slo.tokens", OPT_CHOICE, FIELD(slo_tokens), ANY, "paper", NULL,
+     "Which tokens of the latency class are goodput, and their weights (JITServe, arXiv 2504.20068).",
+     slo_tokens_choices},
     /* ---- machine ---- */
     {"model", OPT_STRING, FIELD(model), ANY, NULL, NULL,
      "Language model: a bundled name (steelyard list models) or the path of a HuggingFace "
@@ -115,6 +125,14 @@ const struct opt_row run_options[] = {
      "End of the service metrics; 0 is the last arrival, rounded down to 10 s.", NULL},
     {"metrics.warmup", OPT_DOUBLE, FIELD(warmup_s), 0, 1e12, "0", "s",
      "Requests that arrive before this time are served but not counted.", NULL},
+    {"metrics.slowdown", OPT_BOOL, FIELD(slowdown), ANY, "off", NULL,
+     "Compare each request with the time that it would take alone on the machine, by the run's cost "
+     "model: slowdown by size of the answer.", NULL},
+    {"fairness.alpha", OPT_DOUBLE, FIELD(fairness_alpha), 0, 1, "0.7", "1",
+     "Share of the user's counter (UFC) in holistic fairness, the rest is the machine's (RFC); 0.7 is a "
+     "recollection of Equinox's value (arXiv 2508.16646).", NULL},
+    {"fairness.delta", OPT_DOUBLE, FIELD(fairness_delta), 0, 1e6, "0.1", "1/s",
+     "What a second of latency takes off the service that a user feels: 1/(1 + delta * seconds).", NULL},
     {"series.step", OPT_DOUBLE, FIELD(series_step_s), 0, 1e12, "0", "s",
      "Step of the time series that are recorded; 0 records none.", NULL},
     {"data_dir", OPT_STRING, FIELD(data_dir), ANY, NULL, NULL,

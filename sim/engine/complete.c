@@ -134,6 +134,13 @@ static void gaps_lagging(struct engine *e)
     e->n_lagging = kept;
 }
 
+static void tell_token(struct engine *e, req_id r)
+{
+    if (e->cfg.obs.token) {
+        e->cfg.obs.token(e->cfg.obs.o, &e->reqs[r], r);
+    }
+}
+
 static void gaps_owed(struct engine *e)
 {
     for (uint32_t i = 0; i < e->n_owed; i++) {
@@ -143,6 +150,7 @@ static void gaps_owed(struct engine *e)
             e->reqs[e->owed[i].r].state != REQ_FREE) {
             gap(e, e->now - l->last_token_ns, 1);
             l->last_token_ns = e->now;
+            tell_token(e, e->owed[i].r);
         }
     }
     e->n_owed = 0;
@@ -178,8 +186,11 @@ static int gaps_decode(struct engine *e, const struct step *s)
 
 /* ---- tokens ---- */
 
-static void decode_tokens(struct engine *e, uint64_t n_decode, uint64_t k)
+static void decode_tokens(struct engine *e, uint64_t n_decode, uint64_t k, const struct token_beats *b)
 {
+    if (e->cfg.obs.beats) {
+        e->cfg.obs.beats(e->cfg.obs.o, b);
+    }
     if (e->cfg.policy->decode) {
         e->cfg.policy->decode(e->cfg.policy_state, &e->view, k);
     }
@@ -209,6 +220,7 @@ static int first_token(struct engine *e, const struct chunk *c)
     }
     l->last_token_ns = e->now;
     e->fruitless = 0;
+    tell_token(e, c->r);
     if (l->admit_no != c->admit_no || (l->state != LIVE_DECODE && l->state != LIVE_ENDING)) {
         return 0; /* pushed out while this step was under way */
     }
@@ -216,6 +228,9 @@ static int first_token(struct engine *e, const struct chunk *c)
     q->generated_tok = l->context_tok - q->prompt_tok + 1;
     q->join_iter = e->view.decode_iter;
     l->first_done = true;
+    if (e->cfg.obs.resume) {
+        e->cfg.obs.resume(e->cfg.obs.o, c->r);
+    }
     if (e->cfg.policy->first_token) {
         e->cfg.policy->first_token(e->cfg.policy_state, &e->view, c->r);
     }
@@ -278,6 +293,15 @@ static bool somebody_ends(const struct step *s)
 
 typedef void policy_call(void *st, const struct sched_view *v, req_id r);
 
+static void tell_stalled(struct engine *e, const struct step *s, void (*call)(void *o, req_id r))
+{
+    for (uint32_t i = 0; call && i < s->n_stalled; i++) {
+        if (e->reqs[s->stalled[i]].state == REQ_DECODING) {
+            call(e->cfg.obs.o, s->stalled[i]);
+        }
+    }
+}
+
 static void for_stalled(struct engine *e, const struct step *s, policy_call *call)
 {
     for (uint32_t i = 0; call && i < s->n_stalled; i++) {
@@ -290,14 +314,19 @@ static void for_stalled(struct engine *e, const struct step *s, policy_call *cal
 /* Tokens of a decode step that left some requests out: for the policy they pause meanwhile. */
 static void decode_tokens_but_stalled(struct engine *e, const struct step *s)
 {
+    const struct token_beats b = {.began_ns = e->cur_start_ns, .first_tick = e->cur_ticks,
+                                  .epoch_ns = e->now, .n = 1};
+
     for_stalled(e, s, e->cfg.policy->pause);
+    tell_stalled(e, s, e->cfg.obs.pause);
     for (uint32_t i = 0; i < s->n_stalled; i++) {
         if (e->reqs[s->stalled[i]].state == REQ_DECODING) {
             e->reqs[s->stalled[i]].join_iter++;
         }
     }
-    decode_tokens(e, s->shape.n_decode, 1);
+    decode_tokens(e, s->shape.n_decode, 1, &b);
     for_stalled(e, s, e->cfg.policy->resume);
+    tell_stalled(e, s, e->cfg.obs.resume);
 }
 
 int step_complete(struct engine *e, struct step *s)
@@ -341,6 +370,9 @@ int step_complete(struct engine *e, struct step *s)
 void steps_complete(struct engine *e, struct step *s, uint64_t j, sim_ns end_ns)
 {
     struct cost_affine *c = &e->epoch.cost;
+    const struct token_beats b = {.began_ns = e->cur_start_ns, .first_tick = e->cur_ticks,
+                                  .epoch_ns = e->epoch.start_ns, .base = c->base, .slope = c->slope,
+                                  .k = e->epoch.k - 1, .n = j};
 
     e->n.steps += j;
     e->n.busy_ns += end_ns - e->cur_start_ns;
@@ -354,5 +386,5 @@ void steps_complete(struct engine *e, struct step *s, uint64_t j, sim_ns end_ns)
     e->main_last_ns = end_ns;
     e->now = end_ns;
     e->view.now_ns = end_ns;
-    decode_tokens(e, s->shape.n_decode, j);
+    decode_tokens(e, s->shape.n_decode, j, &b);
 }

@@ -99,6 +99,16 @@ struct owed_token {
 
 struct engine;
 
+/* n decode steps in a row. The i-th of them, i = 1..n, ends epoch_ns + floor(ticks of steps 1..k+i of an
+ * epoch that begins at epoch_ns), the j-th of which takes base + slope*(j-1). */
+struct token_beats {
+    sim_ns began_ns;     /* of the first of these steps */
+    sim_tick first_tick; /* its duration */
+    sim_ns epoch_ns;
+    sim_tick base, slope;
+    uint64_t k, n;
+};
+
 /* What an observer hears. Any slot may be NULL. */
 struct engine_observer {
     void (*arrived)(void *o, const struct req *r, const struct live *l);
@@ -109,6 +119,12 @@ struct engine_observer {
     /* one gap between two tokens, for n requests: whole ns, or the tick form for k steps */
     void (*gap)(void *o, sim_ns gap, uint64_t n);
     void (*gaps)(void *o, sim_tick base, sim_tick slope, uint64_t k, uint64_t n);
+    /* When each token of a request comes: one at a time, or with every decode step from resume to pause
+     * (or to its leaving). `token` is now; tokens of the step under way come after a pause, too. */
+    void (*token)(void *o, const struct req *r, req_id id);
+    void (*beats)(void *o, const struct token_beats *b);
+    void (*pause)(void *o, req_id id);
+    void (*resume)(void *o, req_id id);
     /* at every multiple of tick_ns, with the state at the first step boundary at or after it */
     void (*sample)(void *o, sim_ns at);
     sim_ns tick_ns; /* 0 = no samples */

@@ -456,6 +456,9 @@ void eng_preempt(struct engine *e, req_id r)
     q->was_preempted = true;
     e->n_waiting++;
     e->view.n_waiting = e->n_waiting;
+    if (e->cfg.obs.pause) {
+        e->cfg.obs.pause(e->cfg.obs.o, r);
+    }
     if (e->cfg.policy->preempt) {
         e->cfg.policy->preempt(e->cfg.policy_state, &e->view, r);
     }
@@ -489,6 +492,9 @@ bool eng_swap_out(struct engine *e, req_id r)
     e->reqs[r].state = REQ_SWAPPED;
     e->reqs[r].generated_tok = l->planned_tok;
     swapped_append(e, r);
+    if (e->cfg.obs.pause) {
+        e->cfg.obs.pause(e->cfg.obs.o, r);
+    }
     if (e->cfg.policy->pause) {
         e->cfg.policy->pause(e->cfg.policy_state, &e->view, r);
     }
@@ -526,6 +532,9 @@ bool eng_swap_in(struct engine *e, req_id r)
     e->lagging[e->n_lagging++] = r;
     q->state = REQ_DECODING;
     q->join_iter = e->view.decode_iter;
+    if (e->cfg.obs.resume) {
+        e->cfg.obs.resume(e->cfg.obs.o, r);
+    }
     if (e->cfg.policy->resume) {
         e->cfg.policy->resume(e->cfg.policy_state, &e->view, r);
     }

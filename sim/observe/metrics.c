@@ -13,6 +13,14 @@ int metrics_init(struct metrics *m, const struct run_config *c, const struct run
     struct hist *all[] = {&m->ttft, &m->tpot, &m->itl, &m->e2el, &m->queue};
 
     memset(m, 0, sizeof(*m));
+    for (size_t i = 0; i < SIZE_CLASSES; i++) {
+        if (c->slowdown && hist_init(&m->slowdown[i], a) < 0) {
+            return err_set(e, SIM_E_NOMEM, "out of memory for histograms");
+        }
+    }
+    if (attain_init(&m->attain, c, a) < 0) {
+        return err_set(e, SIM_E_NOMEM, "out of memory for the tokens of requests");
+    }
     m->cfg = c;
     m->hooks = h;
     m->engine = engine;
@@ -46,6 +54,7 @@ void metrics_release(struct metrics *m)
         free(m->clients[c].asked);
     }
     free(m->clients);
+    attain_release(&m->attain);
 }
 
 static struct client_stats *client_of(struct metrics *m, uint32_t client)
@@ -73,6 +82,11 @@ static double in_seconds(sim_ns t)
     return (double)t / 1e9;
 }
 
+static req_id id_of(const struct metrics *m, const struct req *r)
+{
+    return (req_id)(r - m->engine->reqs);
+}
+
 static void on_arrived(void *o, const struct req *r, const struct live *l)
 {
     struct metrics *m = o;
@@ -81,6 +95,7 @@ static void on_arrived(void *o, const struct req *r, const struct live *l)
     m->arrivals++;
     m->asked_prompt += r->prompt_tok;
     m->asked_output += l->output_tok;
+    m->out_of_memory |= !attain_arrived(&m->attain, r, id_of(m, r));
     m->in_system_at_last_arrival = ++m->in_system;
     if (m->in_system > m->peak_in_system) {
         m->peak_in_system = m->in_system;
@@ -93,19 +108,39 @@ static void on_arrived(void *o, const struct req *r, const struct live *l)
     }
 }
 
-static bool within(double value_ms, float own, double configured)
+static bool within(double value_ms, float goal_ms)
 {
-    double limit = own > 0 ? (double)own : configured;
-
-    return limit <= 0 || value_ms <= limit;
+    return !(goal_ms > 0) || value_ms <= (double)goal_ms;
 }
 
 /* All goals that hold for the request (engines.md 5.1: TPOT of a one-token answer is 0). */
-static bool is_good(const struct metrics *m, const struct req *r, sim_ns ttft, double tpot, sim_ns e2e)
+static bool is_good(const struct req *r, sim_ns ttft, double tpot, sim_ns e2e)
 {
-    return within((double)ttft / 1e6, r->ttft_slo_ms, m->cfg->slo_ttft_ms) &&
-           within(tpot / 1e6, r->tpot_slo_ms, m->cfg->slo_tpot_ms) &&
-           within((double)e2e / 1e6, r->e2e_slo_ms, m->cfg->slo_e2e_ms);
+    return within((double)ttft / 1e6, r->ttft_slo_ms) && within(tpot / 1e6, r->tpot_slo_ms) &&
+           within((double)e2e / 1e6, r->e2e_slo_ms);
+}
+
+/* Boundaries as published for Equinox's experts, by output tokens. */
+static size_t size_class(uint32_t output_tok)
+{
+    return output_tok < 53 ? 0 : output_tok <= 210 ? 1 : 2;
+}
+
+/* What a client felt and what it took: terms of the fairness counters. */
+static void count_counters(struct metrics *m, struct client_stats *c, double service, uint32_t tok,
+                           sim_ns e2e, sim_ns in_service)
+{
+    c->ufc += service / (1 + m->cfg->fairness_delta * in_seconds(e2e));
+    c->throughput += in_service > 0 ? tok / in_seconds(in_service) : 0;
+}
+
+static void count_slowdown(struct metrics *m, const struct req *r, const struct live *l, sim_ns e2e)
+{
+    sim_ns alone = m->cfg->slowdown ? alone_ns(&m->alone, r->prompt_tok, l->output_tok) : 0;
+
+    if (alone > 0) {
+        hist_add(&m->slowdown[size_class(l->output_tok)], llround((double)e2e / (double)alone * 1e6), 1);
+    }
 }
 
 static void count_completed(struct metrics *m, const struct req *r, const struct live *l, sim_ns now)
@@ -135,10 +170,12 @@ static void count_completed(struct metrics *m, const struct req *r, const struct
         c->tpot_sum_ns += tpot;
         c->tpot_n++;
     }
-    m->good += is_good(m, r, ttft, tpot, e2e);
+    m->good += is_good(r, ttft, tpot, e2e);
     c->completed++;
     c->prompt_tok += r->prompt_tok;
     c->output_tok += l->output_tok;
+    count_counters(m, c, v, r->prompt_tok + l->output_tok, e2e, now - l->admit_ns);
+    count_slowdown(m, r, l, e2e);
     c->ttft_ns += ttft;
     c->e2e_ns += e2e;
 }
@@ -187,6 +224,18 @@ static void count_refused(struct metrics *m, const struct req *r, const struct l
     m->refused[k].n++;
 }
 
+static void count_goals(struct metrics *m, const struct req *r, const struct live *l, const char *why,
+                        sim_ns now)
+{
+    enum attain_verdict v = attain_left(&m->attain, r, id_of(m, r), l, why, now);
+    struct client_stats *c = v == ATTAIN_NONE ? NULL : client_of(m, r->client);
+
+    if (c) {
+        c->slo_all++;
+        c->slo_met += v == ATTAIN_MET;
+    }
+}
+
 static int on_left(void *o, const struct req *r, const struct live *l, bool rejected, const char *why,
                    struct err *e)
 {
@@ -200,6 +249,7 @@ static int on_left(void *o, const struct req *r, const struct live *l, bool reje
         m->longest_wait_ns = waited;
     }
     m->last_leave_ns = now + m->output_delay_ns;
+    count_goals(m, r, l, why, now);
     if (!why) {
         count_completed(m, r, l, now);
     } else if (rejected) {
@@ -210,6 +260,10 @@ static int on_left(void *o, const struct req *r, const struct live *l, bool reje
         }
     } else {
         count_refused(m, r, l, why);
+    }
+    if (m->cfg->check && m->attain.miscounted) {
+        return err_set(e, SIM_E_CHECK, "request %llu left with %u tokens, but others were heard of",
+                       (unsigned long long)r->serial, l->output_tok);
     }
     if (m->out_of_memory) {
         return err_set(e, SIM_E_NOMEM, "out of memory for the metrics of %u clients", m->n_clients);
@@ -225,6 +279,29 @@ static void on_gap(void *o, sim_ns ns, uint64_t n)
 static void on_gaps(void *o, sim_tick base, sim_tick slope, uint64_t k, uint64_t n)
 {
     hist_add_affine(&((struct metrics *)o)->itl, base, slope, k, n);
+}
+
+static void on_token(void *o, const struct req *r, req_id id)
+{
+    struct metrics *m = o;
+
+    (void)r;
+    tokens_one(&m->attain.tokens, id, m->engine->now);
+}
+
+static void on_beats(void *o, const struct token_beats *b)
+{
+    tokens_beats(&((struct metrics *)o)->attain.tokens, b);
+}
+
+static void on_pause(void *o, req_id id)
+{
+    tokens_pause(&((struct metrics *)o)->attain.tokens, id);
+}
+
+static void on_resume(void *o, req_id id)
+{
+    tokens_resume(&((struct metrics *)o)->attain.tokens, id);
 }
 
 static void thin_points(struct metrics *m)
@@ -270,6 +347,10 @@ struct engine_observer metrics_observer(struct metrics *m)
         .left = on_left,
         .gap = on_gap,
         .gaps = on_gaps,
+        .token = on_token,
+        .beats = on_beats,
+        .pause = on_pause,
+        .resume = on_resume,
         .sample = on_sample,
         .tick_ns = (sim_ns)llround((m->keep_series ? m->cfg->series_step_s : 1.0) * 1e9),
         .o = m,

@@ -10,6 +10,8 @@
 #include "sim/core/err.h"
 #include "sim/core/hist.h"
 #include "sim/engine/engine.h"
+#include "sim/observe/alone.h"
+#include "sim/observe/attain.h"
 #include "sim/run.h"
 
 /* Service over time is kept in bins whose width doubles when the run grows longer than they reach. */
@@ -18,6 +20,7 @@
 #define SERVICE_FIRST_BIN_S 0.25
 #define SERVICE_TICKS       20  /* of the published service metrics */
 #define SERIES_POINTS       2048
+#define SIZE_CLASSES        3 /* short, medium, long answers */
 #define REFUSAL_REASONS     8    /* kept apart; a later one is told with the last of them */
 
 /* Requests that were refused for one reason. */
@@ -32,6 +35,8 @@ struct client_stats {
     uint64_t requests, completed, rejected, prompt_tok, output_tok;
     double service, weight;
     sim_wide ttft_ns, e2e_ns;
+    double ufc, throughput; /* sums over completed requests: see metrics_glossary.c */
+    uint64_t slo_all, slo_met;
     double tpot_sum_ns;
     uint64_t tpot_n;
     double *served; /* SERVICE_BINS: service given, spread from first token to finish */
@@ -46,6 +51,9 @@ struct metrics {
     struct engine *engine;
     struct arena *arena;
     struct hist ttft, tpot, itl, e2el, queue;
+    struct attain attain;
+    struct alone alone;
+    struct hist slowdown[SIZE_CLASSES]; /* in millionths */
     uint64_t completed, good, input_tok, output_tok;
     struct refusals refused[REFUSAL_REASONS];
     uint32_t n_refusals;

@@ -7,6 +7,10 @@
 #define VLLM "vllm bench serve (vLLM 0.19, vllm/benchmarks/serve.py)"
 #define VTC  "VTC (Sheng et al., OSDI'24), section 5.1 and its artifact's plot scripts"
 #define OWN  "Steelyard"
+#define JIT  "JITServe (arXiv 2504.20068, NSDI'26) and its artifact"
+#define EQX                                                                                        \
+    "stand-in for Equinox (arXiv 2508.16646), whose equations are not public: every constant is a " \
+    "setting"
 
 /* Seven statistics of one latency. `what` opens the definition, as in "mean of the time ...". */
 #define LATENCY(key, short_name, group, what, source)                                              \
@@ -23,12 +27,43 @@
     {"p99_" key "_ms", "ms", group, "P99 " short_name " (ms)",                                     \
      "99th percentile (linear interpolation) of " what, source}
 
+#define ATTAINED                                                                                     \
+    "requests that met all goals of their class: latency = the first token within TTFT and every "    \
+    "further one within TBT of the one before (and the answer within its E2E, where it has one); "    \
+    "deadline = the whole answer within its E2E; compound = a program, all requests of a session, "   \
+    "whose last call ends within E2E of its first arrival and of which no call was turned away, "     \
+    "counted as one"
+#define COUNTED_TOKENS                                                                               \
+    "tokens that were in time: of the latency class each output token i = 0, 1, ... delivered by "    \
+    "arrival + TTFT + i * TBT (a late token may be caught up), of the deadline class and of compound " \
+    "programs all input and output tokens if the whole was in time, else none. slo.tokens=artifact "  \
+    "counts input 1 and output 8, the input of the latency class when TTFT is met, and allows one "   \
+    "TBT more"
+/* Three views of one class; `who` ends the definitions. */
+#define GOALS(class, who)                                                                            \
+    {"slo_attainment_" class, "1", G_SLO, "  attainment, " class,                                     \
+     "Share of the " ATTAINED ". Only " who ".", JIT},                                                \
+    {"slo_request_goodput_" class, "1/s", G_SLO, "  goodput, " class " (req/s)",                      \
+     "Per second, " ATTAINED ". Only " who ".", JIT},                                                 \
+    {"slo_token_goodput_" class, "tok/s", G_SLO, "  goodput, " class " (tok/s)",                      \
+     "Per second, " COUNTED_TOKENS ". Only " who ".", JIT}
+/* `size` as in "fewer than 53 output tokens". */
+#define SLOWDOWN(class, size)                                                                        \
+    {"mean_slowdown_" class, "1", G_SLOW, "Mean slowdown, " class,                                    \
+     "Mean over completed requests with " size " of end-to-end latency over the time that the same "  \
+     "request takes alone on the machine by the run's cost model, with an empty cache "               \
+     "(metrics.slowdown=on).", OWN "; size classes as in Equinox's predictor"},                       \
+    {"p99_slowdown_" class, "1", G_SLOW, "P99 slowdown, " class,                                      \
+     "99th percentile of what mean_slowdown_" class " averages.", OWN}
+
 #define G_MAIN  "Serving Benchmark Result"
 #define G_TTFT  "Time to First Token"
 #define G_TPOT  "Time per Output Token (excl. 1st token)"
 #define G_ITL   "Inter-token Latency"
 #define G_E2EL  "End-to-end Latency"
 #define G_QUEUE "Queueing"
+#define G_SLO   "Goals by class"
+#define G_SLOW  "Slowdown"
 #define G_FAIR  "Fairness among clients"
 #define G_ENG   "Engine"
 
@@ -81,6 +116,19 @@ const struct metric_def metric_glossary[] = {
      "Longest time that any request, completed or not, waited before it was first admitted: "
      "starvation shows here before it shows in a percentile.", OWN},
 
+    {"slo_attainment", "1", G_SLO, "Attainment (share)",
+     "Share of the " ATTAINED ". Best effort and requests without a class do not count.", JIT},
+    {"slo_request_goodput", "1/s", G_SLO, "Goodput (req/s)",
+     "Per second, " ATTAINED ". Best effort and requests without a class do not count.", JIT},
+    {"slo_token_goodput", "tok/s", G_SLO, "Token goodput (tok/s)", "Per second, " COUNTED_TOKENS ".", JIT},
+    GOALS("latency", "requests of the latency class"),
+    GOALS("deadline", "requests of the deadline class"),
+    GOALS("compound", "compound programs"),
+
+    SLOWDOWN("short", "fewer than 53 output tokens"),
+    SLOWDOWN("medium", "53 to 210 output tokens"),
+    SLOWDOWN("long", "more than 210 output tokens"),
+
     {"max_service_diff", "tok/s", G_FAIR, "Max service difference",
      "Largest over the ticks of a per-tick service difference. At a tick, y_j is the service of "
      "client j per second in the window (wp*prompt + wq*output tokens, a request's service spread "
@@ -103,6 +151,17 @@ const struct metric_def metric_glossary[] = {
      "(sum x)^2 / (n * sum x^2) over the clients' service divided by their weights: 1 when all got "
      "the same, 1/n when one got all.",
      "Jain, Chiu, Hawe: A quantitative measure of fairness, DEC-TR-301, 1984"},
+    {"jain_ufc", "1", G_FAIR, "Jain index of UFC",
+     "Jain index over the clients of their user fairness counter: the sum over a client's completed "
+     "requests of (service.wp * input + service.wq * output tokens) / (1 + fairness.delta * end-to-end "
+     "seconds), divided by its weight. With fairness.delta 0 the counter is plain service.", EQX},
+    {"jain_rfc", "1", G_FAIR, "Jain index of RFC",
+     "Jain index over the clients of their resource fairness counter: the sum over a client's completed "
+     "requests of (tokens per second from admission to end, as a share of the run's token throughput) "
+     "* (the GPU's busy share of the run), divided by its weight.", EQX},
+    {"jain_hf", "1", G_FAIR, "Jain index of holistic fairness",
+     "Jain index over the clients of holistic fairness, HF = fairness.alpha * UFC / max UFC + "
+     "(1 - fairness.alpha) * RFC / max RFC, with the counters that jain_ufc and jain_rfc define.", EQX},
 
     {"gpu_utilization", "1", G_ENG, "GPU busy (share of time)",
      "Share of the duration during which an engine step was under way.", OWN},

@@ -8,7 +8,7 @@
 #include "sim/observe/metrics.h"
 #include "sim/observe/service.h"
 
-#define MAX_METRICS   96
+#define MAX_METRICS   128
 #define NEAR_CAPACITY 0.8
 
 struct table {
@@ -77,6 +77,118 @@ static void put_service(const struct metrics *m, struct table *t)
     put(t, "max_accumulated_diff", "tok", s.max_acc);
     put(t, "mean_accumulated_diff", "tok", s.mean_acc);
     put(t, "jain_index", "1", s.jain);
+}
+
+/* ---- goals by class ---- */
+
+static void put_named(struct table *t, const char *stem, const char *class, const char *unit, double v)
+{
+    const char *name = class ? arena_printf(t->a, "%s_%s", stem, class) : stem;
+
+    t->failed |= !name;
+    put(t, name, unit, v);
+}
+
+static void put_goals(const struct metrics *m, struct table *t, double counted_s)
+{
+    static const struct {
+        enum slo_class class;
+        const char *name;
+    } classes[] = {{SLO_LATENCY, "latency"}, {SLO_DEADLINE, "deadline"}, {SLO_COMPOUND, "compound"}};
+    double all = 0, good = 0, tokens = 0;
+
+    if (!m->attain.any) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+        const struct attain_count *n = &m->attain.of_class[classes[i].class];
+
+        all += (double)n->all;
+        good += (double)n->good;
+        tokens += attain_tokens(&m->attain, classes[i].class);
+    }
+    put(t, "slo_attainment", "1", ratio(good, all));
+    put(t, "slo_request_goodput", "1/s", ratio(good, counted_s));
+    put(t, "slo_token_goodput", "tok/s", ratio(tokens, counted_s));
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+        const struct attain_count *n = &m->attain.of_class[classes[i].class];
+        const char *name = classes[i].name;
+
+        if (n->all > 0) {
+            put_named(t, "slo_attainment", name, "1", ratio((double)n->good, (double)n->all));
+            put_named(t, "slo_request_goodput", name, "1/s", ratio((double)n->good, counted_s));
+            put_named(t, "slo_token_goodput", name, "tok/s",
+                      ratio(attain_tokens(&m->attain, classes[i].class), counted_s));
+        }
+    }
+}
+
+static void put_slowdown(const struct metrics *m, struct table *t)
+{
+    static const char *const names[SIZE_CLASSES] = {"short", "medium", "long"};
+
+    for (size_t i = 0; m->cfg->slowdown && i < SIZE_CLASSES; i++) {
+        put_named(t, "mean_slowdown", names[i], "1", hist_mean(&m->slowdown[i]) / 1e6);
+        put_named(t, "p99_slowdown", names[i], "1", hist_quantile(&m->slowdown[i], 0.99) / 1e6);
+    }
+}
+
+/* ---- fairness counters ----
+ * fairness.md 1.4, a stand-in for Equinox's equations, which are not public. Utilisation is that of the
+ * run, and throughput is measured against the run's: both are equal for all clients. */
+
+struct counters {
+    double ufc, rfc, hf;
+};
+
+struct counter_scale {
+    double rfc, top_ufc, top_rfc;
+};
+
+static double jain_of(double sum, double sum_sq, uint32_t n)
+{
+    return sum_sq > 0 ? sum * sum / (n * sum_sq) : (double)NAN;
+}
+
+static struct counters counters_of(const struct metrics *m, uint32_t client, const struct counter_scale *s)
+{
+    const struct client_stats *c = &m->clients[client];
+    struct counters v = {.ufc = c->ufc / c->weight, .rfc = c->throughput * s->rfc / c->weight};
+
+    v.hf = m->cfg->fairness_alpha * (s->top_ufc > 0 ? v.ufc / s->top_ufc : 0) +
+           (1 - m->cfg->fairness_alpha) * (s->top_rfc > 0 ? v.rfc / s->top_rfc : 0);
+    return v;
+}
+
+static struct counter_scale counter_scale(const struct metrics *m)
+{
+    double busy_s = (double)m->engine->n.busy_ns / 1e9;
+    double tok = (double)(m->input_tok + m->output_tok);
+    struct counter_scale s = {.rfc = tok > 0 ? busy_s / tok : 0}; /* u / T_ref = busy/end / (tok/end) */
+
+    for (uint32_t c = 0; c < m->n_clients; c++) {
+        struct counters v = counters_of(m, c, &s);
+
+        s.top_ufc = fmax(s.top_ufc, v.ufc);
+        s.top_rfc = fmax(s.top_rfc, v.rfc);
+    }
+    return s;
+}
+
+static void put_counters(const struct metrics *m, struct table *t)
+{
+    struct counter_scale scale = counter_scale(m);
+    struct counters sum = {0, 0, 0}, sq = {0, 0, 0};
+
+    for (uint32_t c = 0; c < m->n_clients; c++) {
+        struct counters v = counters_of(m, c, &scale);
+
+        sum = (struct counters){sum.ufc + v.ufc, sum.rfc + v.rfc, sum.hf + v.hf};
+        sq = (struct counters){sq.ufc + v.ufc * v.ufc, sq.rfc + v.rfc * v.rfc, sq.hf + v.hf * v.hf};
+    }
+    put(t, "jain_ufc", "1", jain_of(sum.ufc, sq.ufc, m->n_clients));
+    put(t, "jain_rfc", "1", jain_of(sum.rfc, sq.rfc, m->n_clients));
+    put(t, "jain_hf", "1", jain_of(sum.hf, sq.hf, m->n_clients));
 }
 
 static void put_machine(const struct metrics *m, struct table *t, double end_s)
@@ -153,7 +265,10 @@ static void put_all(const struct metrics *m, struct table *t, double capacity_re
     put_hist(t, &m->e2el, "e2el");
     put_hist(t, &m->queue, "queue");
     put(t, "longest_wait_ms", "ms", (double)m->longest_wait_ns / 1e6);
+    put_goals(m, t, duration_s);
+    put_slowdown(m, t);
     put_service(m, t);
+    put_counters(m, t);
     put_machine(m, t, end_s);
 }
 
@@ -192,12 +307,14 @@ static void judge(const struct metrics *m, double capacity_req_s, struct run_res
 static int fill_clients(struct metrics *m, struct run_result *ret)
 {
     struct client_result *out = arena_calloc(m->arena, m->n_clients, sizeof(*out));
+    struct counter_scale scale = counter_scale(m);
 
     if (!out) {
         return SIM_E_NOMEM;
     }
     for (uint32_t i = 0; i < m->n_clients; i++) {
         const struct client_stats *c = &m->clients[i];
+        struct counters v = counters_of(m, i, &scale);
         double n = (double)c->completed;
 
         out[i] = (struct client_result){
@@ -211,6 +328,10 @@ static int fill_clients(struct metrics *m, struct run_result *ret)
             .mean_ttft_ms = ratio((double)c->ttft_ns / 1e6, n),
             .mean_e2e_ms = ratio((double)c->e2e_ns / 1e6, n),
             .mean_tpot_ms = ratio(c->tpot_sum_ns / 1e6, (double)c->tpot_n),
+            .slo_attainment = ratio((double)c->slo_met, (double)c->slo_all),
+            .ufc = v.ufc,
+            .rfc = v.rfc,
+            .hf = v.hf,
         };
         if (!out[i].name) {
             return SIM_E_NOMEM;
@@ -290,6 +411,14 @@ static void fill_hists(struct metrics *m, struct run_result *ret)
     ret->n_hists = sizeof(all) / sizeof(all[0]);
 }
 
+static void add_program(void *ctx, uint32_t client, bool met)
+{
+    struct metrics *m = ctx;
+
+    m->clients[client].slo_all++;
+    m->clients[client].slo_met += met;
+}
+
 int metrics_finish(struct metrics *m, double capacity_req_s, struct run_result *ret, struct err *e)
 {
     struct table t = {.a = m->arena};
@@ -299,6 +428,7 @@ int metrics_finish(struct metrics *m, double capacity_req_s, struct run_result *
         return err_set(e, SIM_E_NOMEM, "out of memory for the results");
     }
     capacity_req_s = capacity_seen(m, capacity_req_s);
+    attain_programs(&m->attain, add_program, m);
     put_all(m, &t, capacity_req_s);
     judge(m, capacity_req_s, ret);
     fill_hists(m, ret);

@@ -183,6 +183,10 @@ static void write_client_json(struct json_writer *w, const struct client_result 
     json_kv_double(w, "mean_ttft_ms", c->mean_ttft_ms);
     json_kv_double(w, "mean_tpot_ms", c->mean_tpot_ms);
     json_kv_double(w, "mean_e2el_ms", c->mean_e2e_ms);
+    json_kv_double(w, "slo_attainment", c->slo_attainment);
+    json_kv_double(w, "ufc", c->ufc);
+    json_kv_double(w, "rfc", c->rfc);
+    json_kv_double(w, "hf", c->hf);
     json_end(w);
 }
 

@@ -79,6 +79,19 @@ static void write_ids(FILE *f, const struct load *l, struct rng_stream s, int i,
     }
 }
 
+/* Every class of goals, and programs of up to four calls. */
+static void put_class(FILE *f, struct rng_stream s, uint64_t e)
+{
+    static const char *const names[] = {"", "latency", "latency", "deadline", "compound", "best-effort"};
+    int class = (int)rng_range(s, e, 20, 0, 5);
+
+    fprintf(f, ",%d,%d,%s,", (int)rng_range(s, e, 21, 5, 60), (int)rng_range(s, e, 22, 500, 9000),
+            names[class]);
+    if (class == 4) {
+        fprintf(f, "%d", (int)(e / 16) + 1);
+    }
+}
+
 static void load_write(const struct load *l, double time_scale, struct load_file *ret)
 {
     struct rng_stream s = rng_stream(11, 0, l->name);
@@ -91,7 +104,7 @@ static void load_write(const struct load *l, double time_scale, struct load_file
     f = fd < 0 ? NULL : fdopen(fd, "w");
     assert_non_null(f);
     ret->n = l->n;
-    fprintf(f, "time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms%s\n",
+    fprintf(f, "time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,slo_class,session%s\n",
             l->id_tok ? ",hash_tokens,hash_ids" : "");
     for (int i = 0; i < l->n; i++) {
         uint64_t e = (uint64_t)i;
@@ -106,6 +119,7 @@ static void load_write(const struct load *l, double time_scale, struct load_file
             fprintf(f, "%u", most);
         }
         fprintf(f, ",%d,%d", (int)rng_range(s, e, 6, 0, 3), (int)rng_range(s, e, 7, 100, 900));
+        put_class(f, s, e);
         if (l->id_tok) {
             fprintf(f, ",%d,", l->id_tok);
             write_ids(f, l, s, i, prompt);
