@@ -77,10 +77,10 @@ static const struct {
     {{"requests", "total_tokens"}, "counts per day"},
     {{"hour", "requests_per_hour"}, "a mean daily shape"},
     {{"minute", "tokens_per_s"}, "a token rate per minute"},
-    {{"rate", "shape"}, "arrival rates per client and window (ServeGen); draw requests from them with "
-                        "a generator"},
+    {{"rate", "shape"}, "arrival rates per client and window (ServeGen); draw requests from them: "
+                        "synth:servegen{windows=..,quantiles=..}"},
     {{"field", "n_distinct"}, "length statistics per client and window (ServeGen)"},
-    {{"field", "q0500"}, "length quantiles per client (ServeGen); a generator can draw from them"},
+    {{"field", "q0500"}, "length quantiles per client (ServeGen), for synth:servegen"},
     {{"bin_lo", "bin_hi"}, "a histogram of lengths"},
     {{"tool_tokens", "system_tokens"}, "session heads; the requests are in the file without _sessions"},
     {{"tool", "result_chars"}, "tool calls, not model calls"},

@@ -25,6 +25,7 @@ struct dist {
      * quantiles: p the levels */
     size_t n;
     double *x, *p;
+    double tail; /* quantiles: lengths of the last step rise with this power */
     const struct dist *part[MIX_MAX];
 };
 
@@ -515,7 +516,7 @@ static int parse_at(struct dist **ret, const char *text, const char *what, int d
         return err_set(e, SIM_E_NOMEM, "out of memory");
     }
     *g = (struct args){.a = a, .what = what, .text = own, .depth = depth};
-    d->lo = 1;
+    d->lo = d->tail = 1;
     d->hi = LEN_MAX;
     *ret = d;
     if (depth > DEPTH_MAX) {
@@ -532,6 +533,46 @@ static int parse_at(struct dist **ret, const char *text, const char *what, int d
     }
     int rc = split_args(g, own, strlen(own), e);
     return rc < 0 ? rc : parse_constant(g, d, e);
+}
+
+/* The mean of lo + (hi - lo) * s^power over s in (0,1) is lo + (hi - lo) / (power + 1). */
+static double tail_power(const double *p, const double *x, size_t n, double mean)
+{
+    double rest = 0, lo = x[n - 2], hi = x[n - 1];
+    for (size_t i = 1; i + 1 < n; i++) {
+        rest += (p[i] - p[i - 1]) * (x[i] + x[i - 1]) / 2;
+    }
+    double want = (mean - rest) / (p[n - 1] - p[n - 2]);
+    if (hi <= lo || mean <= 0) {
+        return 1;
+    }
+    return want <= lo ? 1000 : fmin(1000, fmax(0.001, (hi - lo) / (want - lo) - 1));
+}
+
+int dist_quantiles(struct dist **ret, const double *p, const double *x, size_t n, double mean,
+                   struct arena *a, struct err *e)
+{
+    struct dist *d = arena_alloc(a, sizeof(*d));
+    struct args g = {.a = a};
+    if (n < 2 || p[0] != 0 || p[n - 1] != 1) {
+        return err_set(e, SIM_E_DATA, "quantiles go from level 0 to level 1");
+    }
+    for (size_t i = 1; i < n; i++) {
+        if (p[i] <= p[i - 1] || x[i] < x[i - 1]) {
+            return err_set(e, SIM_E_DATA, "quantiles must rise");
+        }
+    }
+    if (!d || alloc_table(&g, d, n, e) < 0) {
+        return err_set(e, SIM_E_NOMEM, "out of memory");
+    }
+    d->kind = DIST_QUANTILES;
+    d->lo = 1;
+    d->hi = LEN_MAX;
+    memcpy(d->p, p, n * sizeof(*p));
+    memcpy(d->x, x, n * sizeof(*x));
+    d->tail = tail_power(p, x, n, mean);
+    *ret = d;
+    return 0;
 }
 
 int dist_parse(struct dist **ret, const char *text, const char *what, struct arena *a, struct err *e)
@@ -561,6 +602,9 @@ static double draw_quantile(const struct dist *d, double u)
         return d->x[0];
     }
     double share = (u - d->p[i - 1]) / (d->p[i] - d->p[i - 1]);
+    if (i == d->n - 1 && d->tail != 1) {
+        share = pow(share, d->tail);
+    }
     return d->x[i - 1] + share * (d->x[i] - d->x[i - 1]);
 }
 

@@ -21,6 +21,10 @@
 
 struct dist;
 
+/* Quantiles x[i] at levels p[i], both rising, p from 0 to 1. Lengths are linear between them, but for the
+ * last step, the tail, which is bent so that the mean comes out as given (0 = leave it straight). */
+int dist_quantiles(struct dist **ret, const double *p, const double *x, size_t n, double mean,
+                   struct arena *a, struct err *e);
 /* `what` is "prompt" or "output": for messages and the default column of file(). */
 int dist_parse(struct dist **ret, const char *text, const char *what, struct arena *a, struct err *e);
 /* Length in 1..2^30 for u in (0,1). */

@@ -21,53 +21,63 @@
 const struct synth_preset synth_presets[] = {
     {"azure-conv", "process=gamma,rates=5.5304,cv=1.094,requests=19366,prompt=" AZURE_PROMPT
                    ",output=" AZURE_OUTPUT,
-     "Azure 2023 conversation: n 19,366 in one hour, prompt mean 1154.7 median 1020, output mean 211.1 "
+     NULL, "Azure 2023 conversation: n 19,366 in one hour, prompt mean 1154.7 median 1020, output mean 211.1 "
      "median 129 (public file); gaps as gamma with the file's CV 1.094"},
     /* 1,429,737 requests in 61 days = 0.2713/s; mean lengths as Llumnix gives them for the GPT-4
      * conversations (OSDI'24); alpha 0.5, 20 min and theta 1.1 are the paper's start values. */
     {"burstgpt", "process=modulated,rates=0.2713,alpha=0.5,period=1200,duration=86400,"
                  "prompt=zipf(theta=1.1,mean=830),output=zipf(theta=1.1,mean=271)",
-     "BurstGPT model (KDD'25): Gamma-modulated rate every 20 min, Zipf lengths; published means 830 "
+     NULL, "BurstGPT model (KDD'25): Gamma-modulated rate every 20 min, Zipf lengths; published means 830 "
      "and 271, 0.2713 requests/s; one day"},
     /* Sheng et al., OSDI'24, section 5 and the artifact's exp_suite.py. */
     {"vtc-overload", "process=uniform,rates=1.5;3,duration=360,prompt=256,output=256",
-     "VTC figure 3: two clients, both backlogged"},
+     NULL, "VTC figure 3: two clients, both backlogged"},
     {"vtc-overload-multi",
      "process=uniform,rates=0.4;0.4;0.4;0.6;0.6;0.6;0.6;0.6,duration=360,prompt=256,output=256",
-     "VTC appendix B: eight clients"},
+     NULL, "VTC appendix B: eight clients"},
     {"vtc-overload-weighted", "process=uniform,rates=0.8;0.8;1.2;1.6,duration=360,prompt=256,output=256",
-     "VTC appendix: weighted clients"},
+     NULL, "VTC appendix: weighted clients"},
     {"vtc-proportional", "process=uniform,rates=0.25;0.5;1.5,duration=600,prompt=256,output=256",
-     "VTC figure 4: two clients below their share, one above"},
+     NULL, "VTC figure 4: two clients below their share, one above"},
     {"vtc-on-off-less", "process=uniform,rates=0.5;2,on=60,off=60,on_off=1;0,duration=600,prompt=256,output=256",
-     "VTC figure 5: client 1 on for 60 s, off for 60 s, below its share"},
+     NULL, "VTC figure 5: client 1 on for 60 s, off for 60 s, below its share"},
     {"vtc-on-off-overload",
      "process=uniform,rates=2;3,on=60,off=60,on_off=1;0,duration=600,prompt=256,output=256",
-     "VTC figure 6: client 1 on and off, above its share"},
+     NULL, "VTC figure 6: client 1 on and off, above its share"},
     {"vtc-poisson-short-long",
      "process=poisson,shared=on,stop=count,rates=8;1.5,duration=600,prompt=64;256,output=64;256",
-     "VTC figure 7: many short against few long requests"},
+     NULL, "VTC figure 7: many short against few long requests"},
     {"vtc-poisson-short-long-2",
      "process=poisson,shared=on,stop=count,rates=8;1.5,duration=600,prompt=512;32,output=32;512",
-     "VTC figure 8: long prompts against long outputs"},
+     NULL, "VTC figure 8: long prompts against long outputs"},
     {"vtc-increase",
      "process=uniform,rates=0.5;0.2,rates_end=0.5;2,duration=600,prompt=256,output=256",
-     "VTC figure 9: client 2 ramps from 0.2 to 2 per second"},
+     NULL, "VTC figure 9: client 2 ramps from 0.2 to 2 per second"},
     {"vtc-dist-shift",
      "process=uniform,phases=3,rates=0.5;2;1;1;0.5;1.5,on=60,off=60,on_off=1;0;0;0;0;0,duration=900,"
      "prompt=256,output=256",
-     "VTC figure 10: three phases of 300 s"},
+     NULL, "VTC figure 10: three phases of 300 s"},
     {"vtc-poisson-on-off-overload",
      "process=poisson,shared=on,stop=count,rates=0.5;2,on=60,off=60,on_off=1;0,duration=600,"
      "prompt=16..511,output=16..511",
-     "VTC artifact: Poisson arrivals, client 1 on and off, lengths 16 to 511"},
+     NULL, "VTC artifact: Poisson arrivals, client 1 on and off, lengths 16 to 511"},
     {"vtc-overload-s4-256", "process=uniform,rates=3;6,duration=600,prompt=256,output=256",
-     "VTC figure 15: A100, pool of 35,000 tokens, lengths 256"},
+     NULL, "VTC figure 15: A100, pool of 35,000 tokens, lengths 256"},
     {"vtc-overload-s4-512", "process=uniform,rates=1.5;3,duration=600,prompt=512,output=512",
-     "VTC figure 15: lengths 512"},
+     NULL, "VTC figure 15: lengths 512"},
     {"vtc-overload-s4-768", "process=uniform,rates=1;2,duration=600,prompt=768,output=768",
-     "VTC figure 15: lengths 768"},
+     NULL, "VTC figure 15: lengths 768"},
     {"vtc-ablation-lshare", "process=uniform,rates=0.2;0.8,duration=300,prompt=256,output=256",
-     "VTC introduction: requests-per-minute limits"},
+     NULL, "VTC introduction: requests-per-minute limits"},
+    {"jitserve-mix", "rate=3.5,programs=3000", &synth_programs,
+     "JITServe's artifact: latency, deadline and compound programs 1 : 1 : 1/7, half tree of thought, half "
+     "deep research; TTFT 0.8 s, TBT 0.08 s, 8 s a stage, times 1 to 4"},
+    {"chat", "rate=0.5,mix=1,programs=500,turns=mix(0.35:1,0.2:2,0.2:3..4,0.25:5..17)", &synth_programs,
+     "conversations: 35 % one turn, median 2, 75 % at most 4, mean 4.2 (BurstGPT); gaps log-normal, mu "
+     "4.82 and sigma 1.25 of seconds (Bailian)"},
+    {"tree-of-thought", "rate=0.5,mix=0;0;1,programs=500,stages=3;1;3;1", &synth_programs,
+     "JITServe's tree of thought: two rounds of three thoughts and a value, at most 256 tokens each"},
+    {"deep-research", "rate=0.5,mix=0;0;1,programs=500,stages=1;1;1;1;1;1", &synth_programs,
+     "JITServe's deep research: six calls one after the other"},
     {.name = NULL},
 };

@@ -30,6 +30,8 @@ struct source {
 };
 
 struct synth {
+    const struct synth_kind *kind; /* NULL = an arrival process, all of the below */
+    void *kind_state;
     /* options */
     int64_t process, stop, requests, clients, phases, max_output;
     double duration_s, skew, on_s, off_s, alpha, period_s;
@@ -114,6 +116,20 @@ static const struct synth_preset *find_preset(const char *name)
     return NULL;
 }
 
+static const struct synth_kind *const kinds[] = {&synth_servegen, &synth_programs};
+
+/* The generator of a name that is no arrival process. */
+static const struct synth_kind *find_kind(const char *name)
+{
+    const struct synth_preset *p = find_preset(name);
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (strcmp(kinds[i]->name, name) == 0) {
+            return kinds[i];
+        }
+    }
+    return p ? p->kind : NULL;
+}
+
 static bool is_process(const char *name)
 {
     for (size_t i = 0; process_choices[i].name; i++) {
@@ -130,6 +146,9 @@ static int unknown_name(const char *name, struct err *e)
     size_t n = 0;
     for (size_t i = 0; process_choices[i].name; i++) {
         names[n++] = process_choices[i].name;
+    }
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        names[n++] = kinds[i]->name;
     }
     for (size_t i = 0; synth_presets[i].name && n < 64; i++) {
         names[n++] = synth_presets[i].name;
@@ -160,6 +179,25 @@ static int apply_spec(struct synth *s, struct trace *t, const char *spec, struct
         return err_set(e, SIM_E_NOMEM, "out of memory");
     }
     return opt_spec_apply(full, synth_options, s, a, e);
+}
+
+static int open_kind(struct synth *s, struct trace *t, const char *spec, struct err *e)
+{
+    struct arena *a = trace_arena(t);
+    const char *name = opt_spec_name(spec, a);
+    const struct synth_preset *p = name ? find_preset(name) : NULL;
+    const char *rest = strchr(spec, '{');
+    const char *full = !p     ? spec
+                       : rest ? arena_printf(a, "%s{%s,%s", name, p->options, rest + 1)
+                              : arena_printf(a, "%s{%s}", name, p->options);
+    void *state = arena_alloc(a, s->kind->state_size);
+    if (!name || !full || !state) {
+        return err_set(e, SIM_E_NOMEM, "out of memory");
+    }
+    memset(state, 0, s->kind->state_size);
+    s->kind_state = state;
+    int rc = opt_spec_apply(full, s->kind->options, state, a, e);
+    return rc < 0 ? rc : s->kind->open(state, t, e);
 }
 
 static int bad_list(struct trace *t, const char *name, size_t have, size_t want, struct err *e)
@@ -446,6 +484,12 @@ static int open_synth(void *state, struct trace *t, struct err *e)
         return err_set(e, SIM_E_USAGE, "a generator is opened by its name as the trace: "
                        "synth:azure-conv{requests=1000}");
     }
+    const char *name = opt_spec_name(path + 6, trace_arena(t));
+    s->kind = name ? find_kind(name) : NULL;
+    if (s->kind) {
+        trace_set_caps(t, TRACE_ARRIVALS | TRACE_OUTPUT | TRACE_CLIENTS);
+        return open_kind(s, t, path + 6, e);
+    }
     int rc = apply_spec(s, t, path + 6, e);
     if (rc == 0) {
         rc = set_rates(s, t, e);
@@ -512,8 +556,9 @@ static void next_of_source(struct synth *s, struct source *o)
 static int next_synth(void *state, struct trace *t, struct arrival *a, struct err *e)
 {
     struct synth *s = state;
-    (void)t;
-    (void)e;
+    if (s->kind) {
+        return s->kind->next(s->kind_state, t, a, e);
+    }
     while (s->n_heap > 0 && (s->requests == 0 || s->made < (uint64_t)s->requests)) {
         struct source *o = &s->source[s->heap[0]];
         uint32_t client = s->shared ? draw_client(s, o) : o->client;
@@ -530,12 +575,21 @@ static int next_synth(void *state, struct trace *t, struct arrival *a, struct er
     return 0;
 }
 
+static void close_synth(void *state)
+{
+    struct synth *s = state;
+    if (s->kind && s->kind_state) {
+        s->kind->close(s->kind_state);
+    }
+}
+
 const struct trace_ops trace_synth = {
     .name = "synth",
-    .summary = "generators: poisson, gamma, uniform, modulated and presets (synth:azure-conv)",
+    .summary = "generators: poisson, gamma, uniform, modulated, servegen, programs and presets (synth:azure-conv)",
     .source = "generated; opened by the path synth:NAME{k=v,...}",
     .state_size = sizeof(struct synth),
     .options = synth_options,
     .open = open_synth,
     .next = next_synth,
+    .close = close_synth,
 };

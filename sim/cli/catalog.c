@@ -126,10 +126,20 @@ static size_t add_traces(struct catalog_item *items, struct arena *ar)
         items[n] = (struct catalog_item){t->name, t->summary, t->source, NULL, t->options,
                                          t->state_size, NULL, NULL};
     }
+    items[n++] = (struct catalog_item){.name = "synth:servegen",
+                                       .summary = "many clients from ServeGen's tables of windows and "
+                                                  "length quantiles",
+                                       .options = synth_servegen.options,
+                                       .state_size = synth_servegen.state_size};
+    items[n++] = (struct catalog_item){.name = "synth:programs",
+                                       .summary = "conversations, deadlines and compound programs, with goals",
+                                       .options = synth_programs.options,
+                                       .state_size = synth_programs.state_size};
     for (const struct synth_preset *p = synth_presets; p->name && n < MAX_ITEMS; p++) {
         items[n++] = (struct catalog_item){.name = arena_printf(ar, "synth:%s", p->name),
                                            .summary = p->summary,
-                                           .stands_for = p->options};
+                                           .stands_for = arena_printf(ar, p->kind ? "synth:%s{%s}" : "synth%s{%s}",
+                                                                      p->kind ? p->kind->name : "", p->options)};
     }
     return n;
 }

@@ -99,7 +99,7 @@ static void print_item(enum catalog_kind kind, const struct catalog_item *it, st
         print_wrapped(arena_printf(ar, "source: %s", it->source), 2);
     }
     if (it->stands_for) {
-        print_wrapped(arena_printf(ar, "stands for synth{%s}", it->stands_for), 2);
+        print_wrapped(arena_printf(ar, "stands for %s", it->stands_for), 2);
     }
     for (const struct opt_row *row = it->options; row && row->name; row++) {
         putchar('\n');

@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct trace *t;
     struct arrival a;
     struct err e = {0};
-    if (size > 2000 || memmem(data, size, "file", 4) || memchr(data, 0, size)) {
+    if (size > 2000 || memmem(data, size, "file", 4) || memmem(data, size, "servegen", 8) || memchr(data, 0, size)) {
         return 0;
     }
     snprintf(path, sizeof(path), "synth:%.*s", (int)size, (const char *)data);
