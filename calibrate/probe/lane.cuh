@@ -16,6 +16,10 @@ typedef uint16_t bf16;
 
 #include <cuda_runtime.h>
 
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#error "the probe needs compute capability 8.0 or later: nvcc -arch=native with a GPU, else -arch=sm_80, sm_90 ..."
+#endif
+
 /* A kernel that is no template and lives in a header. */
 #define KERNEL static __attribute__((unused)) __global__
 

@@ -556,6 +556,27 @@ static void test_plan_wrong(void **state)
     assert_int_equal(read_plan(&p, "", 0, &e), SIM_E_DATA);
 }
 
+/* The plan that comes with the probe. */
+static void test_bundled_plan(void **state)
+{
+    const char *data = getenv("STEELYARD_DATA");
+    char path[4096];
+    struct plan p;
+    struct err e = {0};
+    int64_t mixed = 0;
+
+    (void)state;
+    snprintf(path, sizeof(path), "%s/../calibrate/probe/plans/llama-3.1-8b-mixed.jsonl", data ? data : "models");
+    assert_int_equal(plan_read(&p, path, 0, &e), 0);
+    for (int64_t i = 0; i < p.n_step; i++) {
+        mixed += p.steps[i].n_chunk > 0 && p.steps[i].n_decode > 0;
+        assert_true(i == 0 || p.steps[i].start_ns >= p.steps[i - 1].start_ns + p.steps[i - 1].dur_ns);
+    }
+    assert_true(mixed > 20 && p.max_decode > 20 && p.max_kv_tok <= 32768); /* 16 GB of weights and 4 GB of KV */
+    assert_true(p.model.layers == 32 && p.model.ffn == 14336);
+    plan_release(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -566,7 +587,7 @@ int main(void)
         cmocka_unit_test(test_json_out),      cmocka_unit_test(test_file_replace),
         cmocka_unit_test(test_store),         cmocka_unit_test(test_store_refuses),
         cmocka_unit_test(test_share),         cmocka_unit_test(test_plan),
-        cmocka_unit_test(test_plan_wrong),
+        cmocka_unit_test(test_plan_wrong),    cmocka_unit_test(test_bundled_plan),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
