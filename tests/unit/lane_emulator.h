@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Runs the probe's kernels on the CPU, so that their arithmetic and indexing can be tested without a GPU.
- * A block's threads are coroutines that run one after the other up to a barrier or a warp-wide
- * instruction. The order among them and the moment at which asynchronous copies arrive can be turned
+ * A block's threads are coroutines; warps run one after the other up to a barrier of the block, their
+ * threads up to a warp-wide instruction. The order among them and the moment at which asynchronous copies arrive can be turned
  * round: a kernel that lacks a barrier gives different results. The fragment layouts of mma and ldmatrix
  * are those of the PTX manual. */
 #ifndef STEELYARD_LANE_EMULATOR_H
@@ -290,17 +290,16 @@ static inline bool lane_release(unsigned from, unsigned to, lane_state at)
     return any;
 }
 
-/* false = a barrier that some threads never reach. */
-static inline bool lane_run_block()
+/* Runs the threads of one warp until each waits for the block or is gone; true when any moved. */
+static inline bool lane_run_warp(unsigned from, unsigned to)
 {
     lane_machine &m = lane_emulator;
-    unsigned n = (unsigned)m.threads.size();
+    bool any = false, moved = true;
 
-    for (;;) {
-        bool moved = false, all_gone = true;
-
-        for (unsigned k = 0; k < n; k++) {
-            unsigned i = m.backwards ? n - 1 - k : k;
+    while (moved) {
+        moved = false;
+        for (unsigned k = 0; k < to - from; k++) {
+            unsigned i = m.backwards ? to - 1 - k : from + k;
 
             if (m.threads[i].state == LANE_READY) {
                 m.now = i;
@@ -308,19 +307,36 @@ static inline bool lane_run_block()
                 swapcontext(&m.scheduler, &m.threads[i].context);
                 moved = true;
             }
-            all_gone = all_gone && m.threads[i].state == LANE_GONE;
         }
-        if (all_gone) {
-            return true;
-        }
-        for (unsigned w = 0; w < n; w += 32) {
-            moved = lane_release(w, w + 32 < n ? w + 32 : n, LANE_AT_WARP) || moved;
+        moved = lane_release(from, to, LANE_AT_WARP) || moved;
+        any = any || moved;
+    }
+    return any;
+}
+
+/* A warp runs as far as it can before the next one starts: as far ahead of it as barriers allow. false =
+ * a barrier that some threads never reach. */
+static inline bool lane_run_block()
+{
+    lane_machine &m = lane_emulator;
+    unsigned n = (unsigned)m.threads.size(), warps = (n + 31) / 32;
+    bool moved = true;
+
+    while (moved) {
+        moved = false;
+        for (unsigned k = 0; k < warps; k++) {
+            unsigned w = m.backwards ? warps - 1 - k : k;
+
+            moved = lane_run_warp(w * 32, w * 32 + 32 < n ? w * 32 + 32 : n) || moved;
         }
         moved = lane_release(0, n, LANE_AT_BLOCK) || moved;
-        if (!moved) {
+    }
+    for (const lane_thread &t : m.threads) {
+        if (t.state != LANE_GONE) {
             return false;
         }
     }
+    return true;
 }
 
 static inline void lane_start(lane_thread &t)

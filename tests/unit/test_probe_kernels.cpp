@@ -398,14 +398,42 @@ static void test_argmax(void **)
 }
 
 // With uniform numbers spread evenly, each of the k largest comes up as often as its weight says, and
-// nothing else ever does.
+// nothing else ever does. The order of equals and of the list is free, so draws may differ between ways.
+static void check_topk(const words &row, int k, bool backwards)
+{
+    const int vocab = (int)row.size(), draws = 40;
+    std::vector<float> uniform;
+    std::vector<int32_t> token(draws, -1);
+    std::vector<double> best;
+    words logits;
+    double sum = 0;
+    int at101 = 0;
+
+    for (int i = 0; i < draws; i++) {
+        logits.insert(logits.end(), row.begin(), row.end());
+        uniform.push_back(((float)i + 0.5f) / draws);
+    }
+    assert_true(lane_launch({draws, 1, 1}, SAMPLE_THREADS, 0, backwards, false, [&] {
+        topk_rows(logits.data(), token.data(), vocab, k, uniform.data());
+    }));
+    for (bf16 b : row) {
+        best.push_back(value(b));
+    }
+    std::sort(best.rbegin(), best.rend());
+    for (int i = 0; i < k; i++) {
+        sum += std::exp(best[(size_t)i]);
+    }
+    for (int32_t t : token) {
+        assert_in_range(t, 0, vocab - 1);
+        assert_true(value(row[(size_t)t]) >= best[(size_t)k - 1]);
+        at101 += t == 101;
+    }
+    assert_true(std::abs(at101 - draws * std::exp(5.25) / sum) <= 1.01);
+}
+
 static void test_topk(void **)
 {
-    const int vocab = 2048, k = 5, draws = 40;
-    words row = random_words(vocab, 11, 1.0f), logits;
-    std::vector<float> uniform;
-    std::vector<int32_t> token(draws);
-    std::vector<double> best;
+    words row = random_words(2048, 11, 1.0f);
 
     for (bf16 &b : row) {
         b &= 0xfff0; // ties in the tail
@@ -415,27 +443,8 @@ static void test_topk(void **)
     row[100] = 0x40a0;  // 5
     row[101] = 0x40a8;  // 5.25
     row[0] = 0x4060;    // 3.5, against whatever the tail has
-    for (int i = 0; i < draws; i++) {
-        logits.insert(logits.end(), row.begin(), row.end());
-        uniform.push_back(((float)i + 0.5f) / draws);
-    }
-    assert_true(lane_launch({draws, 1, 1}, SAMPLE_THREADS, 0, false, false, [&] {
-        topk_rows(logits.data(), token.data(), vocab, k, uniform.data());
-    }));
-    for (bf16 b : row) {
-        best.push_back(value(b));
-    }
-    std::sort(best.rbegin(), best.rend());
-    double sum = 0;
-    for (int i = 0; i < k; i++) {
-        sum += std::exp(best[(size_t)i]);
-    }
-    int at101 = 0;
-    for (int32_t t : token) {
-        assert_true(value(row[(size_t)t]) >= best[k - 1]);
-        at101 += t == 101;
-    }
-    assert_true(std::abs(at101 - draws * std::exp(5.25) / sum) <= 1.01);
+    check_topk(row, 5, false);
+    check_topk(row, 5, true);
 }
 
 static void test_moves(void **)
