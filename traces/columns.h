@@ -34,7 +34,7 @@ enum column {
 
 enum layout {
     LAYOUT_PLAIN,
-    LAYOUT_CLAUDE_CODE,   /* sessions of a coding agent with session-local 64-token blocks */
+    LAYOUT_CLAUDE_CODE,   /* coding sessions with session-local 64-token blocks */
     LAYOUT_SPANS,         /* API calls of agents; failed calls carry no lengths */
     LAYOUT_MOONCAKE,      /* 512-token blocks */
     LAYOUT_INFERENCE_SIM, /* failed requests without lengths, runs.json beside it */
