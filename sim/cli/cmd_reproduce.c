@@ -8,7 +8,7 @@
 
 #include "sim/cli/cli.h"
 #include "sim/cli/gnuplot.h"
-#include "sim/cli/reproduce.h"
+#include "sim/cli/reproduce/reproduce.h"
 #include "sim/core/json.h"
 
 static const char usage[] =
@@ -20,12 +20,12 @@ static const char usage[] =
     "its standard deviation. What lies outside is explained in results/reproduce/README.md.\n"
     "\n"
     "  --list             what can be reproduced\n"
-    "  --data DIR         folder with groundtruth/vtc, the recorded runs; default\n"
+    "  --data DIR         folder with groundtruth/, recorded runs, and the like; default\n"
     "                     $STEELYARD_SHARED/data, ../shared/data or ./data. Without it arrivals are\n"
     "                     generated, and what needs the recorded trace is skipped\n"
     "  -o DIR             draw the figures with gnuplot: NAME.svg and .png, NAME.dat and .gp beside them\n"
     "  --format FORMAT    text (default) or json: an array of rows with id, row, unit, published, ours,\n"
-    "                     ratio, tolerance, verdict\n"
+    "                     ratio, tolerance (relative) or from and to (where ours has to lie), verdict\n"
     "  --strict           exit with 1 when a row is outside or an order fails\n"
     "  --quiet            no progress line\n"
     "\n"
@@ -49,15 +49,28 @@ struct work {
 
 /* ---- words of the command line ---- */
 
+/* The i-th of all reproductions; NULL behind the last. */
+static const struct reproduction *nth(size_t i)
+{
+    for (size_t list = 0; reproduction_lists[list]; list++) {
+        for (const struct reproduction *r = reproduction_lists[list]; r->id; r++) {
+            if (i-- == 0) {
+                return r;
+            }
+        }
+    }
+    return NULL;
+}
+
 static const struct reproduction *find(const char *id, struct err *e)
 {
-    const char *name[64];
+    const char *name[128];
     size_t n = 0;
 
-    for (; reproductions_vtc[n].id && n < sizeof(name) / sizeof(name[0]) - 1; n++) {
-        name[n] = reproductions_vtc[n].id;
+    for (const struct reproduction *r; n < sizeof(name) / sizeof(name[0]) - 1 && (r = nth(n)); n++) {
+        name[n] = r->id;
         if (strcmp(id, name[n]) == 0) {
-            return &reproductions_vtc[n];
+            return r;
         }
     }
     name[n++] = "all";
@@ -132,7 +145,7 @@ static int parse(struct options *o, int argc, char **argv, struct arena *ar, str
 
 static bool has_runs(const char *dir, struct arena *ar)
 {
-    const char *path = dir ? arena_printf(ar, "%s/groundtruth/vtc", dir) : NULL;
+    const char *path = dir ? arena_printf(ar, "%s/groundtruth", dir) : NULL;
 
     return path && access(path, X_OK) == 0;
 }
@@ -146,7 +159,7 @@ static int find_data(const struct options *o, struct repro *p, struct err *e)
     if (o->data) {
         p->data = o->data;
         return has_runs(o->data, &p->ar) ? 0
-                                         : err_set(e, SIM_E_IO, "--data %s: no folder groundtruth/vtc in it",
+                                         : err_set(e, SIM_E_IO, "--data %s: no folder groundtruth in it",
                                                    o->data);
     }
     for (size_t i = 0; i < sizeof(dir) / sizeof(dir[0]) && !p->data; i++) {
@@ -159,7 +172,9 @@ static int find_data(const struct options *o, struct repro *p, struct err *e)
 
 static void print_list(void)
 {
-    for (const struct reproduction *r = reproductions_vtc; r->id; r++) {
+    const struct reproduction *r;
+
+    for (size_t i = 0; (r = nth(i)); i++) {
         printf("%-20s %s, %s\n", r->id, r->paper, r->what);
     }
 }
@@ -173,6 +188,20 @@ static void print_number(double v, int width)
     }
 }
 
+static void print_range(double lo, double hi)
+{
+    char text[32], left[12] = "", right[12] = "";
+
+    if (isfinite(lo)) {
+        snprintf(left, sizeof(left), "%.4g", lo);
+    }
+    if (isfinite(hi)) {
+        snprintf(right, sizeof(right), "%.4g", hi);
+    }
+    snprintf(text, sizeof(text), "%s..%s", left, right);
+    printf("%10s", text);
+}
+
 static void print_row(const struct repro_row *r, int width)
 {
     double ratio = r->ours / r->published;
@@ -184,10 +213,17 @@ static void print_row(const struct repro_row *r, int width)
     print_number(ratio, 8);
     if (isfinite(r->tolerance)) {
         printf("%8.1f %%", 100 * r->tolerance);
+    } else if (isfinite(r->lo) || isfinite(r->hi)) {
+        print_range(r->lo, r->hi);
     } else {
         printf("%10s", "");
     }
     printf("  %s\n", repro_verdict_name(r->verdict));
+}
+
+static bool has_bound(const struct repro_row *r)
+{
+    return isfinite(r->tolerance) || isfinite(r->lo) || isfinite(r->hi);
 }
 
 /* Long names are sentences about an order: they have no numbers and may stand out. */
@@ -198,7 +234,7 @@ static int name_width(const struct repro *p, size_t from)
     for (size_t i = from; i < p->n; i++) {
         size_t n = strlen(p->row[i].row);
 
-        most = n > most && isfinite(p->row[i].tolerance) ? n : most;
+        most = n > most && n <= 50 && has_bound(&p->row[i]) ? n : most;
     }
     return (int)most;
 }
@@ -215,7 +251,7 @@ static void print_text(const struct repro *p, const struct reproduction *r, size
         skipped = skipped || p->row[i].verdict == REPRO_SKIPPED;
     }
     if (skipped) {
-        printf("  skipped: the recorded runs (groundtruth/vtc) are not here; see --data\n");
+        printf("  skipped: the recorded data are not here; see --data\n");
     }
     if (p->figures) {
         printf("  figure: %s/%s.svg\n", p->figures, r->id);
@@ -241,6 +277,8 @@ static void print_json(const struct repro *p)
         json_kv_double(&w, "sd", r->sd);
         json_kv_double(&w, "ratio", r->ours / r->published);
         json_kv_double(&w, "tolerance", r->tolerance);
+        json_kv_double(&w, "from", r->lo);
+        json_kv_double(&w, "to", r->hi);
         json_kv_string(&w, "verdict", repro_verdict_name(r->verdict));
         json_end(&w);
     }
@@ -281,8 +319,8 @@ static int all(struct repro *p, const struct options *o, struct work *w, struct 
             return e->code;
         }
     }
-    for (const struct reproduction *r = reproductions_vtc; o->all && r->id; r++) {
-        if (reproduce(p, o, w, r, e) < 0) {
+    for (size_t i = 0; o->all && nth(i); i++) {
+        if (reproduce(p, o, w, nth(i), e) < 0) {
             return e->code;
         }
     }
@@ -307,7 +345,7 @@ static int make(struct repro *p, const struct options *o, struct err *e)
     if (find_data(o, p, e) < 0 || (o->figures && gnuplot_folder(o->figures, e) < 0)) {
         return e->code;
     }
-    for (const struct reproduction *r = reproductions_vtc; o->all && r->id; r++) {
+    while (o->all && nth(w.all)) {
         w.all++;
     }
     p->figures = o->figures;

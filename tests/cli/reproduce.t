@@ -8,8 +8,8 @@ $ steelyard reproduce vtc-table2 | sed -n '2,3p;$p' ; steelyard reproduce vtc-ta
 1>   FCFS, max diff               759.97           -         -       -    15.0 %  skipped
 1>
 1> 3
-$ steelyard reproduce vtc-table2 | grep 'recorded runs'
-1>   skipped: the recorded runs (groundtruth/vtc) are not here; see --data
+$ steelyard reproduce vtc-table2 | grep 'recorded data'
+1>   skipped: the recorded data are not here; see --data
 $ steelyard reproduce vtc-weighted --format json > w.json; grep -c '"verdict": "inside"' w.json
 1> 9
 # The same bytes again, whatever the environment says.
@@ -22,7 +22,7 @@ $ steelyard reproduce vtc-table3
 2> steelyard: reproduction 'vtc-table3' is not known; did you mean 'vtc-table2'? (steelyard reproduce --list)
 ? 2
 $ steelyard reproduce vtc-weighted --data /nowhere
-2> steelyard: --data /nowhere: no folder groundtruth/vtc in it
+2> steelyard: --data /nowhere: no folder groundtruth in it
 ? 5
 $ steelyard reproduce vtc-weighted --format yaml
 2> steelyard: format 'yaml' is not known (text, json)

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "sim/cli/reproduce.h"
+#include "sim/cli/reproduce/reproduce.h"
 #include "sim/results/fairness.h"
 #include "traces/trace.h"
 

@@ -8,7 +8,6 @@
 #include "sim/cli/figure.h"
 #include "sim/core/arena.h"
 #include "sim/core/err.h"
-#include "sim/results/fairness.h"
 
 enum repro_verdict { REPRO_INSIDE, REPRO_OUTSIDE, REPRO_HOLDS, REPRO_FAILS, REPRO_SKIPPED };
 const char *repro_verdict_name(enum repro_verdict v);
@@ -18,6 +17,7 @@ struct repro_row {
     double published, ours; /* NaN = none */
     double sd;              /* of ours over the repetitions; NaN = not an average */
     double tolerance;       /* |ours/published - 1| allowed; NaN = an order, or nothing to compare */
+    double lo, hi;          /* where ours has to lie when no relative tolerance says it; NaN = open */
     enum repro_verdict verdict;
 };
 
@@ -31,7 +31,7 @@ struct repro_row {
 
 struct repro {
     struct arena ar;
-    const char *data;    /* folder with groundtruth/, NULL = not there */
+    const char *data;    /* folder with groundtruth/, traces/, moe/, profiles/; NULL = not there */
     const char *figures; /* folder to draw into, NULL = no drawing */
     const char *id;      /* of the reproduction at work */
     size_t n, cap;
@@ -46,8 +46,9 @@ struct reproduction {
     int (*run)(struct repro *p, struct err *e);
 };
 
-/* Ends with a NULL id. */
-extern const struct reproduction reproductions_vtc[];
+/* To add a paper: sim/cli/reproduce/NAME.c with `const struct reproduction reproductions_NAME[]`, which
+ * ends with a NULL id, and one word in the meson.build beside it. */
+extern const struct reproduction *const reproduction_lists[]; /* generated, NULL-terminated */
 
 /* A number over the repetitions of a run. All zero is a valid, empty one. */
 struct repro_estimate {
@@ -63,42 +64,15 @@ int repro_value(struct repro *p, const char *row, const char *unit, double publi
                 const struct repro_estimate *ours, double tolerance, struct err *e);
 /* Values that must ascend strictly, as published; a NaN among them = skipped. */
 int repro_order(struct repro *p, const char *row, const double *value, size_t n, struct err *e);
+/* A number that is one exact value, such as a formula's. A skipped row when NaN. */
+int repro_number(struct repro *p, const char *row, const char *unit, double published, double ours,
+                 double tolerance, struct err *e);
+/* Ours has to lie in lo..hi: a published range, or points of per cent around a published share. NaN = open
+ * end; `published` is what is shown beside it, NaN when the range is all there is. */
+int repro_between(struct repro *p, const char *row, const char *unit, double published, double lo,
+                  double hi, const struct repro_estimate *ours, struct err *e);
 /* A share that must not exceed `most`; `published` is the source's own. */
 int repro_at_most(struct repro *p, const char *row, double published, double ours, double most,
                   struct err *e);
-
-/* ---- one run of the VTC artifact's engine, simulated several times ----
- * Who is served next hangs on a few milliseconds, and the choice is carried on: a single run is one draw
- * of a distribution, on the real machine (its repeated runs differ) as in the simulation. Ours is the
- * mean over repetitions. They differ in the one thing that is known to have varied between the recorded
- * runs - the first step of a cold engine, whose answers came after 1.16 to 1.28 s, so 1 s is added
- * +-60 ms - and, where the arrivals are generated, in their draw. */
-#define REPRO_RUNS        25
-#define REPRO_COLD_MS     1000
-#define REPRO_COLD_OFF_MS 60
-
-struct repro_setup {
-    const char *policy;
-    const char *recorded; /* file in groundtruth/vtc whose arrivals are played; NULL = none */
-    const char *trace;    /* played when that file is not there; NULL = then the run is absent */
-    const char *weights;  /* of the clients, NULL = equal */
-    double pool_tok;
-    bool a100;
-};
-
-struct repro_run {
-    struct compare cmp[REPRO_RUNS]; /* the rows, as the artifact counts prompts */
-    size_t n;      /* repetitions; 0: the arrivals are not there */
-    bool recorded; /* the arrivals and measured times are those of the file */
-    uint32_t n_clients;
-};
-
-int repro_simulate(struct repro *p, const struct repro_setup *s, struct repro_run *ret, struct err *e);
-void repro_run_release(struct repro_run *r);
-/* One repetition, as fairness.h takes it. */
-struct fairness repro_side(const struct repro_run *r, size_t repetition, enum side side,
-                           enum fairness_cost cost);
-/* The repetition in the middle, with 1 s: for curves. */
-#define REPRO_MIDDLE (REPRO_RUNS / 2)
 
 #endif

@@ -1,105 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sim/cli/reproduce.h"
+#include "sim/cli/reproduce/vtc_run.h"
 
-#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "sim/cli/slora.h"
 
-const char *repro_verdict_name(enum repro_verdict v)
-{
-    static const char *const name[] = {"inside", "outside", "order holds", "order fails", "skipped"};
-
-    return name[v];
-}
-
-/* ---- rows ---- */
-
 static int no_memory(struct err *e)
 {
     return err_set(e, SIM_E_NOMEM, "out of memory for a reproduction");
 }
-
-static int add(struct repro *p, struct repro_row row, struct err *e)
-{
-    if (p->n == p->cap) {
-        size_t cap = p->cap ? 2 * p->cap : 64;
-        struct repro_row *grown = arena_calloc(&p->ar, cap, sizeof(*grown));
-
-        if (!grown) {
-            return no_memory(e);
-        }
-        if (p->n) {
-            memcpy(grown, p->row, p->n * sizeof(*grown));
-        }
-        p->row = grown;
-        p->cap = cap;
-    }
-    row.id = p->id;
-    row.row = arena_strdup(&p->ar, row.row);
-    p->row[p->n++] = row;
-    return row.row ? 0 : no_memory(e);
-}
-
-void repro_note(struct repro_estimate *v, double x)
-{
-    v->sum += x;
-    v->sum_sq += x * x;
-    v->n++;
-}
-
-double repro_mean(const struct repro_estimate *v)
-{
-    return v->n ? v->sum / v->n : (double)NAN;
-}
-
-double repro_sd(const struct repro_estimate *v)
-{
-    double mean = repro_mean(v);
-
-    return v->n > 1 ? sqrt(fmax(0, (v->sum_sq - v->n * mean * mean) / (v->n - 1))) : (double)NAN;
-}
-
-int repro_value(struct repro *p, const char *row, const char *unit, double published,
-                const struct repro_estimate *ours, double tolerance, struct err *e)
-{
-    enum repro_verdict v = REPRO_SKIPPED;
-    double mean = repro_mean(ours);
-
-    if (isfinite(published) && isfinite(mean)) {
-        v = fabs(mean - published) <= tolerance * fabs(published) ? REPRO_INSIDE : REPRO_OUTSIDE;
-    }
-    return add(p, (struct repro_row){.row = row, .unit = unit, .published = published, .ours = mean,
-                                     .sd = repro_sd(ours), .tolerance = tolerance, .verdict = v}, e);
-}
-
-int repro_order(struct repro *p, const char *row, const double *value, size_t n, struct err *e)
-{
-    enum repro_verdict v = REPRO_HOLDS;
-
-    for (size_t i = 0; i + 1 < n; i++) {
-        if (v == REPRO_HOLDS && !(value[i] < value[i + 1])) {
-            v = REPRO_FAILS;
-        }
-    }
-    for (size_t i = 0; i < n; i++) {
-        v = isfinite(value[i]) ? v : REPRO_SKIPPED;
-    }
-    return add(p, (struct repro_row){.row = row, .unit = "", .published = NAN, .ours = NAN,
-                                     .sd = NAN, .tolerance = NAN, .verdict = v}, e);
-}
-
-int repro_at_most(struct repro *p, const char *row, double published, double ours, double most,
-                  struct err *e)
-{
-    enum repro_verdict v = !isfinite(ours) ? REPRO_SKIPPED : ours <= most ? REPRO_INSIDE : REPRO_OUTSIDE;
-
-    return add(p, (struct repro_row){.row = row, .unit = "1", .published = published, .ours = ours,
-                                     .sd = NAN, .tolerance = NAN, .verdict = v}, e);
-}
-
-/* ---- runs ---- */
 
 static const char *recorded_path(struct repro *p, const char *recorded)
 {

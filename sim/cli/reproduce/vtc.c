@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "sim/cli/reproduce.h"
+#include "sim/cli/reproduce/vtc_run.h"
 #include "sim/cli/slora.h"
 
 #define A10G_POOL 10000
