@@ -72,6 +72,10 @@ int64_t cost_coef(double seconds);
  * leaves that range `valid` ends, and where it starts outside it is flat until it comes back. */
 void cost_finish(struct cost_affine *ret, sim_wide base, sim_wide slope, uint64_t valid);
 
+/* Unit of a text option that names a file. Such a file is part of what a result depends on, so its contents
+ * go into the checksum that is stored with it. */
+#define COST_FILE "file"
+
 extern const struct cost_ops *const cost_models[]; /* generated, NULL-terminated */
 const struct cost_ops *cost_find(const char *name);
 

@@ -72,7 +72,7 @@ static const struct opt_choice pad_choices[] = {
     {#field, OPT_DOUBLE, offsetof(struct table_state, field), -1, 1e6, "-1", "us", text, NULL}
 
 static const struct opt_row table_options[] = {
-    {"profile", OPT_STRING, offsetof(struct table_state, path), 0, -1, NULL, NULL,
+    {"profile", OPT_STRING, offsetof(struct table_state, path), 0, -1, NULL, COST_FILE,
      "Profile written by steelyard fit.", NULL},
     MICRO(step_us, "Host time of a step that the GPU waits for; -1 = as the profile says, else 200."),
     MICRO(seq_us, "Host time per sequence of a step; -1 = as the profile says, else 4."),

@@ -93,7 +93,8 @@ char *config_to_json(const struct run_config *c, bool pretty, struct arena *ar);
 /* XXH3-64 over config_to_json without seed and replication, and without skip, check and label, which
  * cannot change a result; as 16 hex digits. */
 const char *config_hash(const struct run_config *c, struct arena *ar);
-/* XXH3-64 over the files that describe model and GPU, as 16 hex digits; NULL when neither is named. */
+/* XXH3-64 over the files that describe model, GPU and kernel times and over a policy in a shared object, as
+ * 16 hex digits; NULL when none is named. */
 int config_model_hash(const struct run_config *c, const char **ret, struct arena *ar, struct err *e);
 
 /* ---- progress: one line on stderr, only on a terminal, at most 5 Hz, with ETA ---- */

@@ -371,7 +371,7 @@ static int check_same_origin(struct plan *p, const struct combo *k, int64_t run,
     if (!trace || !same_text(o.model, k->model_hash)) {
         return err_set(e, SIM_E_DATA,
                        "run %lld in %s was made from a %s with other contents: use another database",
-                       (long long)run, p->o.db, trace ? "model, GPU or policy file" : k->config.trace);
+                       (long long)run, p->o.db, trace ? "model, GPU, profile or policy file" : k->config.trace);
     }
     return 0;
 }

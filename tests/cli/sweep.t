@@ -54,7 +54,15 @@ $ sed -i '2s/,c[0-9],/,c0,/; 2s/[0-9]*$/7/' t.csv; steelyard sweep c.json --vary
 $ cp $SRC/models/gpus/a10g.json my.json; steelyard sweep c.json --gpu my.json --db gpu.db --format csv | wc -l
 1> 2
 $ echo >> my.json; steelyard sweep c.json --gpu my.json --db gpu.db --resume
-2> steelyard: run 1 in gpu.db was made from a model, GPU or policy file with other contents: use another database
+2> steelyard: run 1 in gpu.db was made from a model, GPU, profile or policy file with other contents: use another database
+? 3
+# And another profile of kernel times.
+$ printf '{"schema": "steelyard.profile/1", "tp": 1, "terms": [{"name": "all", "count": 1, "axes": [{"name": "tokens", "at": [1, 1000]}], "us": [1000, 1000]}]}' > p.json; steelyard sweep c.json --cost 'table{profile=p.json}' --db cost.db --format csv | wc -l
+1> 2
+$ steelyard sweep c.json --cost 'table{profile=p.json}' --db cost.db --resume --format csv | wc -l
+1> 2
+$ sed -i 's/1000, 1000\]}/1000, 1001]}/' p.json; steelyard sweep c.json --cost 'table{profile=p.json}' --db cost.db --resume
+2> steelyard: run 1 in cost.db was made from a model, GPU, profile or policy file with other contents: use another database
 ? 3
 # A failed run is named, the others go on.
 $ head -40 t.csv > u.csv; printf '9.0,c1,50,none\n' >> u.csv; steelyard sweep c.json --set load.bootstrap=0 --vary trace=t.csv,u.csv --format csv 2> err.txt | cut -d, -f1,4,5
