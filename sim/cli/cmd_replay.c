@@ -11,6 +11,7 @@
 
 #include "sim/cli/cli.h"
 #include "sim/cli/replay_meta.h"
+#include "sim/cli/replay_plot.h"
 #include "sim/core/json.h"
 #include "sim/results/compare.h"
 #include "sim/results/output.h"
@@ -28,12 +29,14 @@ static const char usage[] =
     "Output:\n"
     "  --config CONFIG    configuration file\n"
     "  --format FORMAT    text (default), json or csv\n"
+    "  -o DIR, --plots DIR  draw the distributions of TTFT, TPOT and latency, measured beside simulated,\n"
+    "                     with gnuplot: RUN.svg and .png, RUN.dat and .gp beside them\n"
     "  --quiet            no progress line\n"
     "\n" CLI_CONFIG_USAGE
     "\n"
     "Examples:\n"
     "  steelyard replay runs/VTC_overload.csv.gz\n"
-    "  steelyard replay bench.json --model llama-3.1-8b --gpu h100 --set kv.blocks=27000 --format json\n";
+    "  steelyard replay bench.json --model llama-3.1-8b --gpu h100 --set kv.blocks=27000 -o figures\n";
 
 extern const struct subcommand cmd_replay;
 
@@ -43,6 +46,7 @@ struct options {
     struct config_args args;
     enum format format;
     bool quiet;
+    const char *plots; /* folder; NULL = no figures */
     const char **file;
     size_t n_files;
 };
@@ -82,6 +86,13 @@ static int parse_one(struct options *o, int argc, char **argv, int *i, struct ar
     rc = cli_flag_value("--config", argc, argv, i, &o->args.file, e);
     if (rc != 0) {
         return rc;
+    }
+    static const char *const plots[] = {"--plots", "-o"};
+    for (size_t k = 0; k < 2; k++) {
+        rc = cli_flag_value(plots[k], argc, argv, i, &o->plots, e);
+        if (rc != 0) {
+            return rc;
+        }
     }
     if (cli_flag("--quiet", argv, *i) || cli_flag("-q", argv, *i)) {
         o->quiet = true;
@@ -185,6 +196,34 @@ static int replay(struct outcome *t, const struct options *o, const char *file, 
         ((struct compare_value *)compare_metric(&t->cmp, "duration"))->v[REAL] = t->meta.measured_total_s;
     }
     return 0;
+}
+
+/* ---- figures ---- */
+
+/* A run's name may hold anything; a file's name here letters, digits and -_. only. */
+static const char *file_name(const char *run, struct arena *ar)
+{
+    char *name = arena_strdup(ar, run);
+
+    for (char *p = name; p && *p; p++) {
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", *p)) {
+            *p = '_';
+        }
+    }
+    return name;
+}
+
+static int draw(struct outcome *t, const char *folder, struct err *e)
+{
+    const char *model = t->cfg.model ? t->cfg.model : t->meta.model ? t->meta.model : "model not named";
+    const char *gpu = t->cfg.gpu ? t->cfg.gpu : "GPU not named";
+    const char *name = file_name(t->meta.run, &t->ar);
+    const char *title = arena_printf(&t->ar, "%s, %lld x %s: %s", model, (long long)t->cfg.tp, gpu, t->meta.run);
+
+    if (!name || !title) {
+        return err_set(e, SIM_E_NOMEM, "out of memory");
+    }
+    return replay_plot(&t->cmp, title, *name ? name : "run", folder, &t->ar, e);
 }
 
 /* ---- output ---- */
@@ -491,6 +530,9 @@ static int run(int argc, char **argv, struct err *e)
     for (size_t i = 0; rc == 0 && i < o.n_files; i++) {
         progress_update(&line, (double)i / (double)o.n_files, o.file[i]);
         rc = replay(&t[i], &o, o.file[i], e);
+        if (rc == 0 && o.plots) {
+            rc = draw(&t[i], o.plots, e);
+        }
     }
     progress_end(&line);
     if (rc == 0) {

@@ -51,23 +51,20 @@ double compare_error(const struct compare_value *v)
 
 /* ---- one number per request ---- */
 
-enum what { TTFT, TPOT, E2EL };
-
-static double value_of(const struct compare_row *r, enum what w, enum side s)
+static double value_of(const struct compare_row *r, enum compare_what w, enum side s)
 {
     switch (w) {
-    case TTFT:
+    case COMPARE_TTFT:
         return r->ttft_s[s];
-    case E2EL:
+    case COMPARE_E2EL:
         return r->e2e_s[s];
-    case TPOT:
+    case COMPARE_TPOT:
         return r->output_tok > 1 ? (r->e2e_s[s] - r->ttft_s[s]) / (r->output_tok - 1) : (double)NAN;
     }
     return (double)NAN;
 }
 
-/* Sorted values of the served requests, in ms. */
-static size_t collect(const struct compare *c, enum what w, enum side s, double *out)
+size_t compare_sorted(const struct compare *c, enum compare_what w, enum side s, double *out)
 {
     size_t n = 0;
 
@@ -90,7 +87,7 @@ static struct compare_value *add(struct compare *c, const char *name, const char
     return v;
 }
 
-static int add_distribution(struct compare *c, enum what w, const char *name, double *scratch,
+static int add_distribution(struct compare *c, enum compare_what w, const char *name, double *scratch,
                             struct arena *a)
 {
     static const struct {
@@ -107,7 +104,7 @@ static int add_distribution(struct compare *c, enum what w, const char *name, do
         }
         v = add(c, key, "ms");
         for (enum side s = 0; s < SIDES; s++) {
-            size_t n = collect(c, w, s, scratch);
+            size_t n = compare_sorted(c, w, s, scratch);
 
             if (n > 0) {
                 v->v[s] = stats[i].q < 0 ? gsl_stats_mean(scratch, 1, n)
@@ -221,9 +218,9 @@ int compare_finish(struct compare *c, double wp, double wq, double window_s,
     int rc = 0;
 
     c->metric = arena_calloc(a, 32, sizeof(*c->metric));
-    if (!scratch || !c->metric || add_distribution(c, TTFT, "ttft", scratch, a) < 0 ||
-        add_distribution(c, TPOT, "tpot", scratch, a) < 0 ||
-        add_distribution(c, E2EL, "e2el", scratch, a) < 0 ||
+    if (!scratch || !c->metric || add_distribution(c, COMPARE_TTFT, "ttft", scratch, a) < 0 ||
+        add_distribution(c, COMPARE_TPOT, "tpot", scratch, a) < 0 ||
+        add_distribution(c, COMPARE_E2EL, "e2el", scratch, a) < 0 ||
         add_clients(c, wp, wq, window_s, r, a) < 0) {
         rc = err_set(e, SIM_E_NOMEM, "out of memory for the comparison");
     } else {

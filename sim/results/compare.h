@@ -11,6 +11,7 @@
 #include "sim/run.h"
 
 enum side { REAL, SIMULATED, SIDES };
+enum compare_what { COMPARE_TTFT, COMPARE_TPOT, COMPARE_E2EL };
 
 struct compare_row {
     uint32_t client, prompt_tok, output_tok;
@@ -47,6 +48,8 @@ int compare_add(struct compare *c, const struct request_row *r, struct err *e);
 int compare_finish(struct compare *c, double wp, double wq, double window_s,
                    const struct run_result *r, struct arena *a, struct err *e);
 const struct compare_value *compare_metric(const struct compare *c, const char *name);
+/* Values of the served requests in ms, in rising order, into out[c->n]; how many. */
+size_t compare_sorted(const struct compare *c, enum compare_what w, enum side s, double *out);
 void compare_release(struct compare *c);
 
 #endif
