@@ -65,3 +65,11 @@ void gmax_select(struct gmax_item *items, uint32_t n, uint32_t batch, double cut
         items[i].selected = true;
     }
 }
+
+void gmax_select_top(struct gmax_item *items, uint32_t n, uint32_t batch)
+{
+    qsort(items, n, sizeof *items, by_priority);
+    for (uint32_t i = 0; i < n; i++) {
+        items[i].selected = i < batch;
+    }
+}

@@ -19,5 +19,7 @@ struct gmax_item {
  * select the `batch` consecutive ones of the largest total priority (all that is kept if it is no more).
  * Sets `selected`; the order of the items changes. O(n log n). */
 void gmax_select(struct gmax_item *items, uint32_t n, uint32_t batch, double cutoff);
+/* The same without cutoff and windows: the `batch` of the largest priorities, of whatever sign. */
+void gmax_select_top(struct gmax_item *items, uint32_t n, uint32_t batch);
 
 #endif

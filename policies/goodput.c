@@ -26,7 +26,7 @@ double goodput_tokens_on_line(const struct req *q, uint32_t out, double last, do
 
 double goodput_left(const struct req *q, uint32_t out, double last, double now_s, double unit_s)
 {
-    if (q->e2e_slo_ms > 0) {
+    if (q->e2e_slo_ms > 0 && q->slo_class != SLO_LATENCY) {
         bool in_time = now_s + unit_s * (last - out) <= seconds(slo_end_ns(q));
         return in_time ? GOODPUT_IN * q->prompt_tok + GOODPUT_OUT * last : 0;
     }

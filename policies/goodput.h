@@ -14,8 +14,8 @@
  * from now and each further one as long after the one before. */
 double goodput_tokens_on_line(const struct req *q, uint32_t out, double last, double now_s,
                               double unit_s);
-/* Goodput of a request with a service level, `out` of `last` tokens out. With an end-to-end deadline: all
- * of its tokens or nothing; else its prompt if the first token will be in time, and what is on the line. */
+/* Goodput of a request with a service level, `out` of `last` tokens out. With an end-to-end deadline, and not
+ * of the latency class: all of its tokens or nothing; else its prompt if the first token will be in time, and what is on the line. */
 double goodput_left(const struct req *q, uint32_t out, double last, double now_s, double unit_s);
 
 #endif

@@ -6,14 +6,13 @@
 #define STEELYARD_PROGRAMS_H
 
 #include "policies/queue.h"
+#include "sim/core/u64_map.h"
 
 #define PROGRAM_NONE UINT32_MAX
 
 struct programs {
-    uint64_t *key; /* open addressing; power of two */
-    uint32_t *number; /* + 1; 0 = empty */
-    uint32_t cap, n_keys;
-    uint32_t n; /* programs so far */
+    struct u64_map number; /* by session: + 1 */
+    uint32_t n;            /* programs so far */
 };
 
 /* The program of `q`, a new one if need be; PROGRAM_NONE = no memory. For a request without a session

@@ -19,6 +19,7 @@ enum req_state {
 struct req {
     uint64_t serial;      /* number of the request in the trace, 0.. : key for randomness and ties */
     sim_ns arrival_ns;
+    sim_ns began_ns;       /* of a call of a compound program: when the program's first call came */
     sim_ns first_token_ns; /* SIM_NEVER until then */
     uint32_t client;
     uint32_t prompt_tok;

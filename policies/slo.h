@@ -11,10 +11,12 @@ static inline sim_ns slo_ns(float ms)
     return (sim_ns)((double)ms * 1e6);
 }
 
-/* When its last token is due; SIM_NEVER = no such SLO. */
+/* When its last token is due, that of a call of a compound program with the program's; SIM_NEVER = no
+ * such SLO. */
 static inline sim_ns slo_end_ns(const struct req *q)
 {
-    return q->e2e_slo_ms > 0 ? q->arrival_ns + slo_ns(q->e2e_slo_ms) : SIM_NEVER;
+    sim_ns from = q->slo_class == SLO_COMPOUND ? q->began_ns : q->arrival_ns;
+    return q->e2e_slo_ms > 0 ? from + slo_ns(q->e2e_slo_ms) : SIM_NEVER;
 }
 
 /* When token i = 0, 1, ... is due on the cumulative line arrival + TTFT + i * TPOT (JITServe: a late token

@@ -207,6 +207,48 @@ static int add_goals(struct workload *w, struct arrival *a, struct err *e)
     return 0;
 }
 
+/* ---- compound programs ---- */
+
+/* Room for the last of w->programs. */
+static bool grow_began(struct workload *w)
+{
+    uint32_t cap = w->cap_began ? 2 * w->cap_began : 256;
+    sim_ns *began;
+    if (w->programs.n <= w->cap_began) {
+        return true;
+    }
+    began = realloc(w->began_ns, cap * sizeof(*began));
+    if (!began) {
+        return false;
+    }
+    w->began_ns = began;
+    w->cap_began = cap;
+    return true;
+}
+
+/* The deadline of a compound program counts from its first call. */
+static int add_began(struct workload *w, struct arrival *a, struct err *e)
+{
+    uint32_t *number;
+    a->began_ns = a->time_ns;
+    if (a->slo_class != SLO_COMPOUND || a->session == 0) {
+        return 0;
+    }
+    number = u64_map_add(&w->programs, a->session);
+    if (number && *number == 0 && !grow_began(w)) {
+        number = NULL;
+    }
+    if (!number) {
+        return err_set(e, SIM_E_NOMEM, "out of memory for compound programs");
+    }
+    if (*number == 0) {
+        *number = w->programs.n;
+        w->began_ns[*number - 1] = a->time_ns;
+    }
+    a->began_ns = w->began_ns[*number - 1];
+    return 0;
+}
+
 static int open_sessions(struct workload *w, struct err *e)
 {
     if (w->cfg->load_bootstrap_s > 0 || w->cfg->trace_repeat > 1) {
@@ -289,6 +331,7 @@ static int next_pass(struct workload *w, struct err *e)
     w->offset_ns += w->last_raw_ns + gap;
     w->in_pass = 0;
     w->pass++;
+    u64_map_release(&w->programs); /* other programs from here on */
     if (w->cfg->load_bootstrap_s > 0) {
         return 0;
     }
@@ -355,6 +398,7 @@ int workload_next(struct workload *w, struct arrival *ret, struct err *e)
         if (ret->time_ns < w->slot_ns) {
             ret->time_ns = w->slot_ns;
         }
+        rc = add_began(w, ret, e) < 0 ? e->code : 1;
     }
     return rc;
 }
@@ -362,6 +406,7 @@ int workload_next(struct workload *w, struct arrival *ret, struct err *e)
 void workload_left(struct workload *w, uint64_t serial, sim_ns now, struct arrival *pending)
 {
     sim_ns seen = now + llround(w->cfg->output_delay_s * 1e9);
+    struct err ignored = {0};
 
     if (w->cfg->load_concurrency > 0 && w->in_flight-- == w->cfg->load_concurrency) {
         w->slot_ns = seen; /* who comes next had to wait for this slot */
@@ -371,6 +416,7 @@ void workload_left(struct workload *w, uint64_t serial, sim_ns now, struct arriv
         sessions_unread(&w->sessions);
         w->given--;
         next_of_session(w, pending);
+        (void)add_began(w, pending, &ignored); /* without memory its deadline counts from now */
     }
 }
 
@@ -395,6 +441,8 @@ void workload_close(struct workload *w)
         trace_close(w->trace);
     }
     sessions_release(&w->sessions);
+    u64_map_release(&w->programs);
+    free(w->began_ns);
     free(w->salted);
     free(w->all);
     free(w->hashes);

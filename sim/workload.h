@@ -5,6 +5,7 @@
 #ifndef STEELYARD_WORKLOAD_H
 #define STEELYARD_WORKLOAD_H
 
+#include "sim/core/u64_map.h"
 #include "sim/goals.h"
 #include "sim/run.h"
 #include "sim/sessions.h"
@@ -32,6 +33,10 @@ struct workload {
     sim_ns *order_time;  /* resampled: arrival i is all[order[i]] at order_time[i] */
     uint32_t *order;
     size_t n_order;
+    /* compound programs of this pass: number + 1 by session, and when the first call came, by number */
+    struct u64_map programs;
+    sim_ns *began_ns;
+    uint32_t cap_began;
     struct goals goals;
     const struct goal_set **goals_of; /* by client, as far as seen */
     uint32_t n_goals_of;

@@ -7,7 +7,7 @@
 
 void arrival_init(struct arrival *a)
 {
-    *a = (struct arrival){.gap_ns = -1, .measured_ttft_s = NAN, .measured_e2e_s = NAN};
+    *a = (struct arrival){.gap_ns = -1, .began_ns = -1, .measured_ttft_s = NAN, .measured_e2e_s = NAN};
 }
 
 int trace_json_u32(const struct trace *t, struct jscan *s, const char *key, uint32_t *ret, struct err *e)

@@ -24,6 +24,7 @@ struct arrival {
     uint64_t session;       /* 0 = none; requests of one conversation share it */
     uint32_t turn;          /* 0.. inside the session; calls of a program that share one run side by side */
     sim_ns gap_ns;          /* think or tool time since the previous turn was answered [-1] */
+    sim_ns began_ns;        /* when the first call of its compound program came; set as a run goes [-1] */
     /* Prefix identity: id i stands for prompt tokens [i*hash_tok, (i+1)*hash_tok); equal ids at all
      * positions up to i mean an equal prefix. The last id may stand for fewer tokens than hash_tok,
      * and tokens behind the last id are not shared. Borrowed until the next call on the trace. */

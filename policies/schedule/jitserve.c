@@ -5,16 +5,24 @@
  *   goodput: 1 per prompt token and 8 per output token (the artifact's weights);
  *     with a deadline: prompt and predicted output, if the predicted end is in time, else 0;
  *     with TTFT and TPOT: prompt if the first token is in time, and each output token that will be on the
- *     cumulative line; without any: `best_effort` more per frame waited, so that it does not starve;
- *   generation: predicted upper bound of what is left times the time of an iteration, measured.
+ *     cumulative line;
+ *     in a compound program: prompt and predicted output, if the program's deadline can be met, times
+ *     rho^penalty (artifact) where the sub-deadline of the call's stage is missed, rho being the time until
+ *     the sub-deadline over the time needed;
+ *     without any goal: `best_effort` more per frame waited, so that it does not starve;
+ *   generation: predicted upper bound of what is left times the time of an iteration, measured. The live
+ *     calls of a program share one priority: the sum of their goodputs over the longest generation (artifact).
  * GMAX then selects a batch (gmax.h). Selected requests run first, then the others by priority. A running
  * request that was not selected is pushed out for a selected one if the goodput gained exceeds that of the
  * tokens which the switch delays. A request that never ran, waited for `wait_limit` and cannot bring
  * goodput any more is given up.
- * Stand-ins: compound tasks are not known here; the quantile predictor's spread; the time of a switch. */
+ * Ablations: `stages` and `predictor` switch the analyser, `select` GMAX, `displaced=0` preemption.
+ * Stand-ins: the quantile predictor's spread; when a program is over; the time of a switch. */
 #include <math.h>
 #include <stdlib.h>
 
+#include "policies/compound.h"
+#include "policies/frame.h"
 #include "policies/gmax.h"
 #include "policies/goodput.h"
 #include "policies/ordered.h"
@@ -24,24 +32,44 @@
 #define MOST       0x1p60
 #define UNSELECTED ((int64_t)1 << 61)
 
+enum select { SELECT_GMAX, SELECT_PRIORITY, SELECT_DEADLINE };
+
 struct jitserve {
     struct ordered o;
     const char *predictor_spec;
-    int64_t frame_iter, batch, displaced_max;
-    double cutoff, unit0_s, wait_limit_s, best_effort, switch_s;
+    int64_t frame_iter, batch, displaced_max, select, stages, stage_cost, patterns;
+    double cutoff, unit0_s, wait_limit_s, best_effort, switch_s, penalty, similar_tok, ended_s;
     struct predictor predictor;
-    double unit_s; /* time of an iteration */
-    uint64_t frame_from_iter;
-    sim_ns frame_from_ns;
-    bool begun, was_idle; /* no pause lies within the frame, or one does */
-    uint32_t displaced;   /* in this frame */
+    struct compound programs;
+    struct frame frame;
+    uint32_t displaced; /* in this frame */
     struct jit_slot {
-        int64_t priority;
-        double goodput;
+        int64_t order; /* larger runs first: its priority */
+        double goodput, rem_s;
         bool selected, hopeless;
     } * slots;
     struct gmax_item *items; /* after a frame has begun: what it looked at */
     uint32_t slots_cap, items_cap, n_items, n_looked_through;
+};
+
+static const struct opt_choice select_choices[] = {
+    [SELECT_GMAX] = {"gmax", "a batch of similar lengths among those of high priority"},
+    [SELECT_PRIORITY] = {"priority", "the highest priorities, whatever their lengths"},
+    [SELECT_DEADLINE] = {"deadline", "no priorities: whatever is due first"},
+    {NULL, NULL},
+};
+
+static const struct opt_choice stages_choices[] = {
+    [COMPOUND_OFF] = {"off", "a call is due with its program"},
+    [COMPOUND_STATIC] = {"static", "sub-deadlines of four or six equal stages"},
+    [COMPOUND_ONLINE] = {"online", "sub-deadlines from the most similar program seen"},
+    {NULL, NULL},
+};
+
+static const struct opt_choice stage_cost_choices[] = {
+    [COMPOUND_TIME] = {"time", "from its first start to its last answer"},
+    [COMPOUND_OUTPUT] = {"output", "tokens of its longest answer"},
+    {NULL, NULL},
 };
 
 #define ROW(n, t, field, lo, hi, d, u, h)                                                          \
@@ -52,6 +80,16 @@ static const struct opt_row jitserve_options[] = {
     ROW("frame", OPT_INT, frame_iter, 1, 1e6, "50", "1", "decode iterations per frame"),
     ROW("batch", OPT_INT, batch, 1, 1e6, "64", "1", "requests that GMAX selects (max_num_seqs)"),
     ROW("cutoff", OPT_DOUBLE, cutoff, 0, 1, "0.95", "1", "share of the batch-th priority that is near"),
+    {.name = "select", .type = OPT_CHOICE, .offset = offsetof(struct jitserve, select), .def = "gmax",
+     .help = "how the batch of a frame is chosen", .choices = select_choices},
+    {.name = "stages", .type = OPT_CHOICE, .offset = offsetof(struct jitserve, stages), .def = "online",
+     .help = "where sub-deadlines of compound programs come from", .choices = stages_choices},
+    {.name = "stage_cost", .type = OPT_CHOICE, .offset = offsetof(struct jitserve, stage_cost),
+     .def = "time", .help = "what a stage's share is a share of", .choices = stage_cost_choices},
+    ROW("patterns", OPT_INT, patterns, 1, 100000, "500", "1", "programs remembered"),
+    ROW("similar", OPT_DOUBLE, similar_tok, 1e-3, 1e6, "1", "tok", "spread of lengths that are alike"),
+    ROW("ended_after", OPT_DOUBLE, ended_s, 0, 1e6, "60", "s", "without a call a program is over"),
+    ROW("penalty", OPT_DOUBLE, penalty, 0, 1000, "1", "1", "exponent for a missed sub-deadline"),
     ROW("iteration_time", OPT_DOUBLE, unit0_s, 1e-6, 10, "0.02", "s", "until it has been measured"),
     ROW("wait_limit", OPT_DOUBLE, wait_limit_s, 0, 1e6, "5", "s", "wait before a hopeless one goes"),
     ROW("best_effort", OPT_DOUBLE, best_effort, 0, 1e6, "1", "1", "goodput added per frame waited"),
@@ -66,14 +104,21 @@ static int64_t jitserve_key(const void *st, const struct sched_view *v, req_id r
 {
     (void)v;
     const struct jit_slot *s = &((const struct jitserve *)st)->slots[r];
-    return (s->selected ? 0 : UNSELECTED) - s->priority;
+    return (s->selected ? 0 : UNSELECTED) - s->order;
 }
 
 static int jitserve_init(void *st, struct policy_env *env, struct err *e)
 {
     struct jitserve *j = st;
+    struct compound settings = {.stages = (enum compound_stages)j->stages,
+                                .cost = (enum compound_cost)j->stage_cost,
+                                .spread_tok = j->similar_tok,
+                                .ended_after = llround(j->ended_s * 1e9)};
     j->o = (struct ordered){.env = env, .key = jitserve_key};
-    j->unit_s = j->unit0_s;
+    j->frame.unit_s = j->unit0_s;
+    if (!compound_init(&j->programs, &settings, (uint32_t)j->patterns)) {
+        return err_set(e, SIM_E_NOMEM, "%s", policy_no_memory);
+    }
     return predictor_open(&j->predictor, j->predictor_spec, env, "jitserve", e);
 }
 
@@ -82,6 +127,7 @@ static void jitserve_release(void *st)
     struct jitserve *j = st;
     ordered_release(&j->o);
     predictor_release(&j->predictor);
+    compound_release(&j->programs);
     free(j->slots);
     free(j->items);
     j->slots = NULL;
@@ -89,15 +135,44 @@ static void jitserve_release(void *st)
     j->slots_cap = j->items_cap = 0;
 }
 
-static double worth(const struct jitserve *j, const struct sched_view *v, const struct req *q,
-                    uint32_t out, double last)
+/* ---- priorities ---- */
+
+static double program_worth(const struct jitserve *j, const struct sched_view *v, req_id r, double last,
+                            double rem_s)
 {
+    const struct req *q = &v->reqs[r];
+    double ready_s = (double)(v->now_ns - q->began_ns) * 1e-9 + rem_s;
+    double due_s = (double)(compound_due_ns(&j->programs, q, r) - q->began_ns) * 1e-9;
+    if (ready_s > (double)q->e2e_slo_ms * 1e-3) {
+        return 0;
+    }
+    double rho = ready_s > due_s ? fmax(due_s / ready_s, 1e-6) : 1;
+    return (GOODPUT_IN * q->prompt_tok + GOODPUT_OUT * last) * pow(rho, j->penalty);
+}
+
+static double worth(const struct jitserve *j, const struct sched_view *v, req_id r, uint32_t out,
+                    double last, double rem_s)
+{
+    const struct req *q = &v->reqs[r];
     double now_s = (double)v->now_ns * 1e-9;
     if (slo_next_ns(q, 0) == SIM_NEVER) {
-        double frame_s = j->unit_s * (double)j->frame_iter;
+        double frame_s = j->frame.unit_s * (double)j->frame_iter;
         return j->best_effort * (1 + (now_s - (double)q->arrival_ns * 1e-9) / frame_s);
     }
-    return goodput_left(q, out, last, now_s, j->unit_s);
+    return compound_has(q) ? program_worth(j, v, r, last, rem_s)
+                           : goodput_left(q, out, last, now_s, j->frame.unit_s);
+}
+
+static int64_t order_by_priority(double goodput, double rem_s)
+{
+    double p = goodput / rem_s * SCALE;
+    return llround(p < MOST ? p : MOST);
+}
+
+static int64_t order_by_deadline(const struct jitserve *j, const struct req *q, req_id r, uint32_t out)
+{
+    sim_ns due = compound_has(q) ? compound_due_ns(&j->programs, q, r) : slo_next_ns(q, out);
+    return -(due < (sim_ns)MOST ? due : (sim_ns)MOST);
 }
 
 static void prioritise(struct jitserve *j, const struct sched_view *v, req_id r)
@@ -106,45 +181,63 @@ static void prioritise(struct jitserve *j, const struct sched_view *v, req_id r)
     struct jit_slot *s = &j->slots[r];
     uint32_t out = req_generated(v, q);
     double last = predictor_predict(&j->predictor, v, r, out);
-    s->goodput = worth(j, v, q, out, last);
-    double p = s->goodput / ((last - out) * j->unit_s) * SCALE;
-    s->priority = llround(p < MOST ? p : MOST);
+    s->rem_s = (last - out) * j->frame.unit_s;
+    s->goodput = worth(j, v, r, out, last, s->rem_s);
+    s->order = j->select == SELECT_DEADLINE ? order_by_deadline(j, q, r, out)
+                                            : order_by_priority(s->goodput, s->rem_s);
     s->hopeless = s->goodput <= 0 && q->first_token_ns == SIM_NEVER;
 }
 
 static void add_item(struct jitserve *j, const struct sched_view *v, req_id r)
 {
     prioritise(j, v, r);
-    j->items[j->n_items++] = (struct gmax_item){.priority = j->slots[r].priority,
-                                          .length = v->reqs[r].prompt_tok,
-                                          .serial = v->reqs[r].serial,
-                                          .id = r};
+    j->items[j->n_items++] = (struct gmax_item){
+        .length = v->reqs[r].prompt_tok, .serial = v->reqs[r].serial, .id = r};
 }
 
-static void measure(struct jitserve *j, const struct sched_view *v)
+/* The live calls of a program have one priority between them. */
+static void share_priorities(struct jitserve *j, const struct sched_view *v)
 {
-    uint64_t iter = v->decode_iter - j->frame_from_iter;
-    if (j->begun && !j->was_idle && iter > 0) {
-        j->unit_s = (double)(v->now_ns - j->frame_from_ns) * 1e-9 / (double)iter;
+    for (int pass = 0; pass < 3 && j->select != SELECT_DEADLINE; pass++) {
+        for (uint32_t i = 0; i < j->n_items; i++) {
+            struct jit_slot *s = &j->slots[j->items[i].id];
+            if (!compound_has(&v->reqs[j->items[i].id])) {
+                continue;
+            }
+            struct compound_program *p = compound_of(&j->programs, j->items[i].id);
+            if (pass == 0) {
+                p->goodput = p->rem_s = 0;
+            } else if (pass == 1) {
+                p->goodput += s->goodput;
+                p->rem_s = fmax(p->rem_s, s->rem_s);
+            } else {
+                s->order = order_by_priority(p->goodput, p->rem_s);
+            }
+        }
     }
-    j->begun = true;
-    j->was_idle = false;
-    j->frame_from_iter = v->decode_iter;
-    j->frame_from_ns = v->now_ns;
 }
 
-static uint64_t frame_left(const struct jitserve *j, const struct sched_view *v)
+static void select_batch(struct jitserve *j)
 {
-    uint64_t end = j->frame_from_iter + (uint64_t)j->frame_iter;
-    return j->begun && end > v->decode_iter ? end - v->decode_iter : 0;
+    for (uint32_t i = 0; i < j->n_items; i++) {
+        j->items[i].priority = j->slots[j->items[i].id].order;
+    }
+    if (j->select == SELECT_GMAX) {
+        gmax_select(j->items, j->n_items, (uint32_t)j->batch, j->cutoff);
+    } else {
+        gmax_select_top(j->items, j->n_items, (uint32_t)j->batch);
+    }
+    for (uint32_t i = 0; i < j->n_items; i++) {
+        j->slots[j->items[i].id].selected = j->items[i].selected;
+    }
 }
 
 static void frame(struct jitserve *j, const struct sched_view *v)
 {
-    if (frame_left(j, v) > 0) {
+    if (frame_left(&j->frame, v, j->frame_iter) > 0) {
         return;
     }
-    measure(j, v);
+    frame_begin(&j->frame, v);
     j->displaced = j->n_items = j->n_looked_through = 0;
     for (uint32_t i = 0; i < j->o.heap.n; i++) {
         add_item(j, v, j->o.heap.items[i].r);
@@ -152,12 +245,12 @@ static void frame(struct jitserve *j, const struct sched_view *v)
     for (req_id r = v->running_head; r != REQ_NONE; r = v->reqs[r].q_next) {
         add_item(j, v, r);
     }
-    gmax_select(j->items, j->n_items, (uint32_t)j->batch, j->cutoff);
-    for (uint32_t i = 0; i < j->n_items; i++) {
-        j->slots[j->items[i].id].selected = j->items[i].selected;
-    }
+    share_priorities(j, v);
+    select_batch(j);
     ordered_rekey(&j->o, v);
 }
+
+/* ---- requests ---- */
 
 static const char *jitserve_arrive(void *st, const struct sched_view *v, req_id r)
 {
@@ -165,13 +258,13 @@ static const char *jitserve_arrive(void *st, const struct sched_view *v, req_id 
     void *slots = j->slots, *items = j->items;
     bool ok = table_reach(&slots, &j->slots_cap, sizeof *j->slots, r) &&
               table_reach(&items, &j->items_cap, sizeof *j->items, r) &&
-              predictor_reach(&j->predictor, r);
+              predictor_reach(&j->predictor, r) && compound_reach(&j->programs, r);
     j->slots = slots;
     j->items = items;
-    if (!ok) {
+    if (!ok || (compound_has(&v->reqs[r]) && !compound_arrive(&j->programs, &v->reqs[r], r, v->now_ns))) {
         return policy_no_memory;
     }
-    j->was_idle |= v->n_running == 0;
+    j->frame.was_idle |= v->n_running == 0;
     j->slots[r].selected = false;
     prioritise(j, v, r);
     return ordered_arrive(st, v, r);
@@ -187,7 +280,7 @@ static req_id jitserve_next(void *st, const struct sched_view *v)
 static bool goes(const struct jitserve *j, const struct sched_view *v, const struct gmax_item *it)
 {
     const struct req *q = &v->reqs[it->id];
-    double waited_s = (double)(j->frame_from_ns - q->arrival_ns) * 1e-9;
+    double waited_s = (double)(j->frame.from_ns - q->arrival_ns) * 1e-9;
     return req_heap_has(&j->o.heap, it->id) && q->serial == it->serial &&
            j->slots[it->id].hopeless && waited_s >= j->wait_limit_s;
 }
@@ -213,15 +306,23 @@ static req_id jitserve_displace(void *st, const struct sched_view *v, req_id wai
         return REQ_NONE;
     }
     for (req_id r = v->running_head; r != REQ_NONE; r = v->reqs[r].q_next) {
-        bool lower = worst == REQ_NONE || j->slots[r].priority < j->slots[worst].priority;
+        bool lower = worst == REQ_NONE || j->slots[r].order < j->slots[worst].order;
         worst = !j->slots[r].selected && lower ? r : worst;
     }
-    if (worst == REQ_NONE || j->slots[worst].priority >= j->slots[waiting].priority) {
+    if (worst == REQ_NONE || j->slots[worst].order >= j->slots[waiting].order) {
         return REQ_NONE;
     }
     double stall_s = j->switch_s * (double)v->reqs[worst].prompt_tok;
-    double rate = GOODPUT_OUT * v->n_running / j->unit_s;
+    double rate = GOODPUT_OUT * v->n_running / j->frame.unit_s;
     return j->slots[waiting].goodput - j->slots[worst].goodput > stall_s * rate ? worst : REQ_NONE;
+}
+
+static void jitserve_admit(void *st, const struct sched_view *v, req_id r, uint32_t cached_tok)
+{
+    if (compound_has(&v->reqs[r])) {
+        compound_admit(&((struct jitserve *)st)->programs, r, v->now_ns);
+    }
+    ordered_admit(st, v, r, cached_tok);
 }
 
 static void jitserve_preempt(void *st, const struct sched_view *v, req_id r)
@@ -232,12 +333,25 @@ static void jitserve_preempt(void *st, const struct sched_view *v, req_id r)
 
 static void jitserve_finish(void *st, const struct sched_view *v, req_id r)
 {
-    predictor_finish(&((struct jitserve *)st)->predictor, v, r);
+    struct jitserve *j = st;
+    predictor_finish(&j->predictor, v, r);
+    if (compound_has(&v->reqs[r])) {
+        compound_leave(&j->programs, r, req_generated(v, &v->reqs[r]), v->now_ns);
+    }
+}
+
+static void jitserve_drop(void *st, const struct sched_view *v, req_id r)
+{
+    if (compound_has(&v->reqs[r])) {
+        compound_leave(&((struct jitserve *)st)->programs, r, 0, v->now_ns);
+    }
+    ordered_drop(st, v, r);
 }
 
 static uint64_t jitserve_horizon(void *st, const struct sched_view *v)
 {
-    uint64_t left = frame_left(st, v);
+    const struct jitserve *j = st;
+    uint64_t left = frame_left(&j->frame, v, j->frame_iter);
     return left > 0 ? left : 1;
 }
 
@@ -248,7 +362,7 @@ static size_t jitserve_stats(const void *st, struct policy_stat *ret, size_t max
 
 const struct policy_ops policy_jitserve = {
     .name = "jitserve",
-    .summary = "margin goodput: frames, grouped selection, preemption at a price, hopeless ones go",
+    .summary = "margin goodput: frames, sub-deadlines, grouped selection, preemption at a price, hopeless ones go",
     .source = "JITServe, arXiv 2504.20068, GMAX as notes on the paper give it",
     .abi = POLICY_ABI,
     .state_size = sizeof(struct jitserve),
@@ -257,10 +371,10 @@ const struct policy_ops policy_jitserve = {
     .release = jitserve_release,
     .arrive = jitserve_arrive,
     .next = jitserve_next,
-    .admit = ordered_admit,
+    .admit = jitserve_admit,
     .finish = jitserve_finish,
     .preempt = jitserve_preempt,
-    .drop = ordered_drop,
+    .drop = jitserve_drop,
     .displace = jitserve_displace,
     .give_up = jitserve_give_up,
     .horizon = jitserve_horizon,

@@ -79,6 +79,7 @@ static void fill_request(struct engine *e, req_id r, const struct arrival *a)
 
     q->serial = e->next_serial++;
     q->arrival_ns = a->time_ns;
+    q->began_ns = a->began_ns >= 0 ? a->began_ns : a->time_ns;
     q->client = a->client;
     q->prompt_tok = a->prompt_tok;
     q->priority = a->priority;

@@ -42,6 +42,8 @@ struct h_req {
     uint64_t session;
     uint32_t turn, cached;
     float ttft_ms, tpot_ms, e2e_ms; /* SLOs */
+    enum slo_class class;
+    double began_s; /* of its program, compound calls only */
 };
 
 static inline uint32_t h_truth(const void *engine, req_id r)
@@ -115,7 +117,8 @@ static inline req_id h_arrive(struct harness *h, struct h_req a)
                               .state = REQ_WAITING,
                               .weight = a.weight > 0 ? (float)a.weight : 1,
                               .session = a.session, .turn = a.turn, .ttft_slo_ms = a.ttft_ms,
-                              .tpot_slo_ms = a.tpot_ms, .e2e_slo_ms = a.e2e_ms};
+                              .tpot_slo_ms = a.tpot_ms, .e2e_slo_ms = a.e2e_ms,
+                              .slo_class = (uint8_t)a.class, .began_ns = llround(a.began_s * 1e9)};
     h->output[r] = a.output;
     h->cached[r] = a.cached;
     if (h->p.ops->arrive(h->p.st, &h->v, r)) {
