@@ -16,10 +16,11 @@ static const char usage[] =
     "\n"
     "Simulates what a paper ran and prints, for each published number, ours, the ratio and a verdict:\n"
     "inside or outside of the tolerance, or, where the order is what was published, whether it holds.\n"
-    "One set of engine settings serves every table and figure. Ours is the mean over 25 repetitions, with\n"
-    "its standard deviation. What lies outside is explained in results/reproduce/README.md.\n"
+    "Nothing is tuned per figure. Where ours is the mean over repetitions, its standard deviation is shown.\n"
+    "What lies outside is explained in results/reproduce/.\n"
     "\n"
-    "  --list             what can be reproduced\n"
+    "  --list             what can be reproduced; with --format json also the list that each is in, whose\n"
+    "                     name stands for all of them (vtc, links)\n"
     "  --data DIR         folder with groundtruth/, recorded runs, and the like; default\n"
     "                     $STEELYARD_SHARED/data, ../shared/data or ./data. Without it arrivals are\n"
     "                     generated, and what needs the recorded trace is skipped\n"
@@ -36,7 +37,7 @@ static const char usage[] =
 extern const struct subcommand cmd_reproduce;
 
 struct options {
-    bool list, all, json, strict, quiet;
+    bool list, json, strict, quiet;
     const char *data, *figures;
     size_t n;
     const struct reproduction **id;
@@ -49,12 +50,13 @@ struct work {
 
 /* ---- words of the command line ---- */
 
-/* The i-th of all reproductions; NULL behind the last. */
-static const struct reproduction *nth(size_t i)
+/* The i-th of all reproductions and the list that it is in; NULL behind the last. */
+static const struct reproduction *nth(size_t i, const char **ret_list)
 {
-    for (size_t list = 0; reproduction_lists[list]; list++) {
-        for (const struct reproduction *r = reproduction_lists[list]; r->id; r++) {
+    for (const struct reproduction_list *list = reproduction_lists; list->name; list++) {
+        for (const struct reproduction *r = list->of; r->id; r++) {
             if (i-- == 0) {
+                *ret_list = list->name;
                 return r;
             }
         }
@@ -62,20 +64,45 @@ static const struct reproduction *nth(size_t i)
     return NULL;
 }
 
-static const struct reproduction *find(const char *id, struct err *e)
+static int unknown(const char *id, struct err *e)
 {
-    const char *name[128];
+    const char *name[256], *list;
     size_t n = 0;
 
-    for (const struct reproduction *r; n < sizeof(name) / sizeof(name[0]) - 1 && (r = nth(n)); n++) {
+    for (const struct reproduction *r; n < 200 && (r = nth(n, &list)); n++) {
         name[n] = r->id;
-        if (strcmp(id, name[n]) == 0) {
-            return r;
-        }
+    }
+    for (const struct reproduction_list *l = reproduction_lists; l->name && n < 255; l++) {
+        name[n++] = l->name;
     }
     name[n++] = "all";
-    cli_not_known("reproduction", id, name, n, " (steelyard reproduce --list)", SIM_E_USAGE, e);
-    return NULL;
+    return cli_not_known("reproduction", id, name, n, " (steelyard reproduce --list)", SIM_E_USAGE, e);
+}
+
+/* A reproduction, a whole list, or all. */
+static int choose(struct options *o, const char *id, struct err *e)
+{
+    const char *list;
+    const struct reproduction *r;
+    size_t before = o->n;
+
+    for (size_t i = 0; (r = nth(i, &list)); i++) {
+        if (strcmp(id, r->id) == 0 || strcmp(id, list) == 0 || strcmp(id, "all") == 0) {
+            o->id[o->n++] = r;
+        }
+    }
+    return o->n > before ? 1 : unknown(id, e);
+}
+
+static size_t count(void)
+{
+    const char *list;
+    size_t n = 0;
+
+    while (nth(n, &list)) {
+        n++;
+    }
+    return n;
 }
 
 static int parse_format(struct options *o, const char *text, struct err *e)
@@ -116,7 +143,7 @@ static int parse_flag(struct options *o, int argc, char **argv, int *i, struct e
 
 static int parse(struct options *o, int argc, char **argv, struct arena *ar, struct err *e)
 {
-    o->id = arena_calloc(ar, (size_t)argc, sizeof(*o->id));
+    o->id = arena_calloc(ar, (size_t)argc * count(), sizeof(*o->id));
     if (!o->id) {
         return err_set(e, SIM_E_NOMEM, "out of memory");
     }
@@ -126,17 +153,11 @@ static int parse(struct options *o, int argc, char **argv, struct arena *ar, str
         if (rc == 0 && argv[i][0] == '-') {
             return cli_unknown(&cmd_reproduce, argv[i], e);
         }
-        if (rc == 0 && strcmp(argv[i], "all") == 0) {
-            o->all = true;
-        } else if (rc == 0) {
-            o->id[o->n] = find(argv[i], e);
-            rc = o->id[o->n++] ? 1 : e->code;
-        }
-        if (rc < 0) {
-            return rc;
+        if (rc < 0 || (rc == 0 && choose(o, argv[i], e) < 0)) {
+            return e->code;
         }
     }
-    return o->n || o->all || o->list
+    return o->n || o->list
                ? 0
                : err_set(e, SIM_E_USAGE, "reproduce what? Names from 'steelyard reproduce --list', or all");
 }
@@ -173,10 +194,31 @@ static int find_data(const struct options *o, struct repro *p, struct err *e)
 static void print_list(void)
 {
     const struct reproduction *r;
+    const char *list;
 
-    for (size_t i = 0; (r = nth(i)); i++) {
+    for (size_t i = 0; (r = nth(i, &list)); i++) {
         printf("%-20s %s, %s\n", r->id, r->paper, r->what);
     }
+}
+
+static void print_list_json(void)
+{
+    const struct reproduction *r;
+    const char *list;
+    struct json_writer w;
+
+    json_begin(&w, stdout, true);
+    json_array(&w);
+    for (size_t i = 0; (r = nth(i, &list)); i++) {
+        json_object(&w);
+        json_kv_string(&w, "id", r->id);
+        json_kv_string(&w, "list", list);
+        json_kv_string(&w, "paper", r->paper);
+        json_kv_string(&w, "what", r->what);
+        json_end(&w);
+    }
+    json_end(&w);
+    printf("\n");
 }
 
 static void print_number(double v, int width)
@@ -314,13 +356,8 @@ static int reproduce(struct repro *p, const struct options *o, struct work *w, c
 
 static int all(struct repro *p, const struct options *o, struct work *w, struct err *e)
 {
-    for (size_t i = 0; !o->all && i < o->n; i++) {
+    for (size_t i = 0; i < o->n; i++) {
         if (reproduce(p, o, w, o->id[i], e) < 0) {
-            return e->code;
-        }
-    }
-    for (size_t i = 0; o->all && nth(i); i++) {
-        if (reproduce(p, o, w, nth(i), e) < 0) {
             return e->code;
         }
     }
@@ -340,13 +377,10 @@ static int judge(const struct repro *p, struct err *e)
 
 static int make(struct repro *p, const struct options *o, struct err *e)
 {
-    struct work w = {.all = o->all ? 0 : o->n};
+    struct work w = {.all = o->n};
 
     if (find_data(o, p, e) < 0 || (o->figures && gnuplot_folder(o->figures, e) < 0)) {
         return e->code;
-    }
-    while (o->all && nth(w.all)) {
-        w.all++;
     }
     p->figures = o->figures;
     p->progress = on_progress;
@@ -367,7 +401,7 @@ static int run(int argc, char **argv, struct err *e)
     int rc = parse(&o, argc, argv, &p.ar, e);
 
     if (rc == 0 && o.list) {
-        print_list();
+        (o.json ? print_list_json : print_list)();
     } else if (rc == 0) {
         rc = make(&p, &o, e);
     }

@@ -48,7 +48,11 @@ struct reproduction {
 
 /* To add a paper: sim/cli/reproduce/NAME.c with `const struct reproduction reproductions_NAME[]`, which
  * ends with a NULL id, and one word in the meson.build beside it. */
-extern const struct reproduction *const reproduction_lists[]; /* generated, NULL-terminated */
+struct reproduction_list {
+    const char *name; /* `steelyard reproduce NAME` makes all of it */
+    const struct reproduction *of;
+};
+extern const struct reproduction_list reproduction_lists[]; /* generated, ends with a NULL name */
 
 /* A number over the repetitions of a run. All zero is a valid, empty one. */
 struct repro_estimate {
