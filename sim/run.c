@@ -263,9 +263,11 @@ static int next_arrival(void *ctx, struct arrival *a, struct err *e)
     return workload_next(&((struct run *)ctx)->load, a, e);
 }
 
-static void request_left(void *ctx, uint64_t serial, sim_ns now, struct arrival *pending)
+static void request_left(void *ctx, const struct req *q, uint32_t output_tok, sim_ns now,
+                         struct arrival *pending)
 {
-    workload_left(&((struct run *)ctx)->load, serial, now, pending);
+    (void)output_tok;
+    workload_left(&((struct run *)ctx)->load, q->serial, now, pending);
 }
 
 static float client_weight(void *ctx, uint32_t client)

@@ -254,7 +254,8 @@ int request_leave(struct engine *e, req_id r, bool rejected, const char *why)
         rc = e->cfg.obs.left(e->cfg.obs.o, q, l, rejected, why, e->err);
     }
     if (e->cfg.left) {
-        e->cfg.left(e->cfg.arrivals_ctx, q->serial, e->now, e->have_arrival ? &e->next_arrival : NULL);
+        e->cfg.left(e->cfg.arrivals_ctx, q, why ? 0 : l->output_tok, e->now,
+                    e->have_arrival ? &e->next_arrival : NULL);
         if (e->have_arrival) {
             e->next_visible_ns = e->next_arrival.time_ns + e->cfg.request_delay_ns;
         }

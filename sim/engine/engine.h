@@ -166,13 +166,21 @@ struct engine_config {
     const char *batcher_name, *policy_name; /* for messages */
     /* 1 = *a filled, 0 = end, < 0 = error, 2 = none before a request has left (closed loop, sessions) */
     int (*arrivals)(void *ctx, struct arrival *a, struct err *e);
-    /* A request has left at `now`. `pending` is the arrival last handed over when it has not been seen
+    /* A request has left at `now`, with `output_tok` tokens out (0 = turned away). `pending` is the arrival last handed over when it has not been seen
      * yet, else NULL: a closed loop may replace it by an earlier one. May be NULL. */
-    void (*left)(void *ctx, uint64_t serial, sim_ns now, struct arrival *pending);
+    void (*left)(void *ctx, const struct req *r, uint32_t output_tok, sim_ns now, struct arrival *pending);
     void *arrivals_ctx;
     float (*client_weight)(void *ctx, uint32_t client);
     struct engine_observer obs;
     int (*poll)(void *ctx); /* now and then; nonzero ends the run with SIM_E_INTR */
+    /* Stepped from outside: `arrivals` answers 2 while nothing has been sent here. An engine without
+     * work then sleeps, and is no error. */
+    bool fed;
+};
+
+enum engine_event {
+    ENGINE_STEP_ENDS, /* tokens come out, requests leave */
+    ENGINE_BOUNDARY   /* arrivals are seen, the next step is planned and begins */
 };
 
 #define SEGMENT_LOG2 9
@@ -186,6 +194,8 @@ struct engine {
     struct arrival next_arrival;
     sim_ns next_visible_ns;
     bool have_arrival;
+    bool under_way; /* a step has begun and not ended */
+    bool asleep;    /* stepped from outside: nothing to do before an arrival */
 
     struct req *reqs; /* public columns; slot 0.. */
     struct live **segments;
@@ -198,6 +208,7 @@ struct engine {
     struct pool host;
 
     uint32_t n_running, n_waiting, n_swapped, n_prefilling;
+    uint64_t waiting_tok; /* contexts that those who wait have to compute */
     req_id prefill_head, prefill_tail, swapped_head, swapped_tail;
 
     /* the decoding set, as planned */
@@ -244,6 +255,17 @@ struct engine {
 int engine_init(struct engine *e, const struct engine_config *c, struct arena *a, struct err *err);
 /* Run to the last request. */
 int engine_run(struct engine *e, struct err *err);
+
+/* The same, one event at a time: engine_run is engine_begin and then engine_advance as long as
+ * engine_next_ns names a time. Needs a configuration that is `fed` when arrivals come to be known later. */
+int engine_begin(struct engine *e, struct err *err);
+/* An arrival has been put where `arrivals` finds it, or there will be no more: look. */
+int engine_look(struct engine *e);
+/* When something happens next, and what; SIM_NEVER = nothing without another arrival. */
+sim_ns engine_next_ns(const struct engine *e, enum engine_event *ret);
+/* Let it happen. The caller promises that no arrival comes to be known that is visible before `until`:
+ * identical steps that end earlier may be jumped over. */
+int engine_advance(struct engine *e, sim_ns until);
 void engine_release(struct engine *e);
 
 /* ---- shared by the files of this room ---- */

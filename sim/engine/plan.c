@@ -289,6 +289,7 @@ bool eng_admit(struct engine *e, req_id r, uint32_t n_tok, uint32_t reserve_tok)
     q->computed_tok = hit_tok;
     l->state = LIVE_PREFILL;
     e->n_waiting--;
+    e->waiting_tok -= l->context_tok;
     e->view.n_waiting = e->n_waiting;
     running_append(e, r);
     e->view.n_running = e->n_running;
@@ -455,6 +456,7 @@ void eng_preempt(struct engine *e, req_id r)
     q->state = REQ_WAITING;
     q->was_preempted = true;
     e->n_waiting++;
+    e->waiting_tok += l->context_tok;
     e->view.n_waiting = e->n_waiting;
     if (e->cfg.obs.pause) {
         e->cfg.obs.pause(e->cfg.obs.o, r);
@@ -566,6 +568,7 @@ void eng_refuse(struct engine *e, req_id r, const char *why)
         e->cfg.policy->drop(e->cfg.policy_state, &e->view, r);
     }
     e->n_waiting--;
+    e->waiting_tok -= live_of(e, r)->context_tok;
     e->view.n_waiting = e->n_waiting;
     e->acted = true;
     request_leave(e, r, false, why);

@@ -148,6 +148,7 @@ static int arrive(struct engine *e)
         return request_leave(e, r, true, why);
     }
     e->n_waiting++;
+    e->waiting_tok += live_of(e, r)->context_tok;
     e->view.n_waiting = e->n_waiting;
     return 0;
 }
@@ -291,11 +292,14 @@ static uint64_t at_most(uint64_t a, uint64_t b)
 }
 
 /* How many further steps would be planned exactly like the last one. */
-static uint64_t skippable(struct engine *e)
+static uint64_t skippable(struct engine *e, sim_ns until)
 {
     const struct step *last = e->cfg.traits.async_depth2 ? e->next : e->cur;
-    sim_ns until = e->next_sample_ns;
     uint64_t limit;
+
+    if (e->next_sample_ns < until) {
+        until = e->next_sample_ns;
+    }
 
     /* Behind a head that is blocked anyway, arrivals can queue up unseen. */
     if (!(e->n_waiting > 0 && e->cfg.policy->caps & POLICY_ARRIVAL_KEEPS_HEAD) &&
@@ -367,7 +371,8 @@ static void samples_until(struct engine *e, sim_ns t)
     }
 }
 
-static void wait_for_arrival(struct engine *e)
+/* When an idle engine looks at the arrival that it has been handed. */
+static sim_ns waking_ns(const struct engine *e)
 {
     sim_ns t = e->next_visible_ns;
     sim_ns poll = e->cfg.traits.idle_poll_ns;
@@ -375,6 +380,13 @@ static void wait_for_arrival(struct engine *e)
     if (poll > 0 && t > e->now) {
         t = e->now + (t - e->now + poll - 1) / poll * poll;
     }
+    return t;
+}
+
+static void wait_for_arrival(struct engine *e)
+{
+    sim_ns t = waking_ns(e);
+
     if (e->next_sample_ns < t) {
         samples_until(e, t - 1);
     }
@@ -404,6 +416,10 @@ static int stuck(struct engine *e)
     if (r == REQ_NONE) {
         if (e->have_arrival) {
             wait_for_arrival(e);
+            return 0;
+        }
+        if (e->cfg.fed && !e->arrivals_ended) {
+            e->asleep = true;
             return 0;
         }
         return engine_fail(e, SIM_E_CHECK,
@@ -443,6 +459,10 @@ int engine_verify(const struct engine *e, struct err *err)
     if (sum != e->base_sum || sq != e->base_sq) {
         return err_set(err, SIM_E_CHECK, "the sums over the contexts of %u decodes are off", e->n_decoding);
     }
+    if (e->n_waiting == 0 && e->waiting_tok != 0) {
+        return err_set(err, SIM_E_CHECK, "nobody waits, but %llu tokens of theirs are counted",
+                       (unsigned long long)e->waiting_tok);
+    }
     if (n != e->n_running) {
         return err_set(err, SIM_E_CHECK, "%u requests in the running list, %u counted", n, e->n_running);
     }
@@ -480,6 +500,10 @@ static int idle(struct engine *e)
         if (!e->have_arrival && fetch_arrival(e) < 0) {
             return e->err->code;
         }
+        if (e->cfg.fed && !e->have_arrival) {
+            e->asleep = true;
+            return 0;
+        }
         if (!e->have_arrival && !e->arrivals_ended) {
             return engine_fail(e, SIM_E_CHECK, "no progress at %.6f s: the workload waits for a request "
                                "to leave, but none is there", (double)e->now / 1e9);
@@ -492,10 +516,11 @@ static int idle(struct engine *e)
     return stuck(e);
 }
 
-static int boundary(struct engine *e)
+/* A boundary: arrivals are seen, a step is planned and started; steps that end before `until` and in
+ * which nothing changes are jumped over. Afterwards a step is under way, or the engine waits. */
+static int boundary_open(struct engine *e, sim_ns until)
 {
     uint64_t j;
-    sim_ns before = e->now;
 
     e->view.now_ns = e->now;
     if (drain_arrivals(e) < 0) {
@@ -521,10 +546,17 @@ static int boundary(struct engine *e)
         return e->err->code;
     }
     samples_until(e, e->now); /* who waits now was not let in */
-    j = e->cfg.skip ? skippable(e) : 0;
-    if (j > 0 && jump(e, j) < 0) {
-        return e->err->code;
-    }
+    j = e->cfg.skip ? skippable(e, until) : 0;
+    e->under_way = true;
+    return j > 0 ? jump(e, j) : 0;
+}
+
+/* The step under way ends. */
+static int boundary_close(struct engine *e)
+{
+    sim_ns before = e->now;
+
+    e->under_way = false;
     e->now = e->cur_end_ns;
     if (e->now < before) {
         return engine_fail(e, SIM_E_CHECK, "the clock ran backwards at %.9f s", (double)before / 1e9);
@@ -537,12 +569,11 @@ static int boundary(struct engine *e)
 
 int engine_run(struct engine *e, struct err *err)
 {
-    e->err = err;
-    if (fetch_arrival(e) < 0) {
+    if (engine_begin(e, err) < 0) {
         return err->code;
     }
     while (!all_done(e)) {
-        if (boundary(e) < 0) {
+        if (boundary_open(e, SIM_NEVER) < 0 || (e->under_way && boundary_close(e) < 0)) {
             return err->code;
         }
         if ((++e->poll_count & 4095) == 0 && e->cfg.poll && e->cfg.poll(e->cfg.arrivals_ctx)) {
@@ -551,4 +582,44 @@ int engine_run(struct engine *e, struct err *err)
         }
     }
     return 0;
+}
+
+/* ---- one event at a time ---- */
+
+int engine_begin(struct engine *e, struct err *err)
+{
+    e->err = err;
+    return fetch_arrival(e);
+}
+
+int engine_look(struct engine *e)
+{
+    return e->have_arrival || e->arrivals_ended ? 0 : fetch_arrival(e);
+}
+
+sim_ns engine_next_ns(const struct engine *e, enum engine_event *ret)
+{
+    *ret = e->under_way ? ENGINE_STEP_ENDS : ENGINE_BOUNDARY;
+    if (e->under_way) {
+        return e->cur_end_ns;
+    }
+    if (!e->asleep) {
+        return all_done(e) ? SIM_NEVER : e->now;
+    }
+    if (e->have_arrival) {
+        return waking_ns(e);
+    }
+    return e->n_waiting > 0 && e->arrivals_ended ? e->now : SIM_NEVER;
+}
+
+int engine_advance(struct engine *e, sim_ns until)
+{
+    if (e->under_way) {
+        return boundary_close(e);
+    }
+    if (e->asleep && e->have_arrival) {
+        wait_for_arrival(e);
+    }
+    e->asleep = false;
+    return boundary_open(e, until);
 }

@@ -3,7 +3,7 @@
  * Jumping against walking where both are hardest to get equal: a cost that bends every few steps and may
  * fall as contexts grow, a policy that changes its mind every seven decode steps and pushes out whom it
  * likes, dense samples, tiny pools. Every batcher, many seeds, compared by request, gap, sample and
- * counter. */
+ * counter. The same once more with the engine stepped from outside, as a cluster does it. */
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -203,7 +203,7 @@ struct sighting {
 
 struct sight {
     struct job job[JOBS];
-    size_t next;
+    size_t next, sent; /* handed over; known, when stepped from outside */
     struct hist gaps;
     struct sighting sample[SAMPLES];
     size_t n_samples;
@@ -218,6 +218,9 @@ static int arrivals(void *ctx, struct arrival *a, struct err *e)
     (void)e;
     if (s->next == JOBS) {
         return 0;
+    }
+    if (s->next == s->sent) {
+        return 2;
     }
     *a = (struct arrival){.time_ns = s->job[s->next].arrival, .prompt_tok = s->job[s->next].prompt,
                           .output_tok = s->job[s->next].output, .client = (uint32_t)s->next % 3};
@@ -281,7 +284,38 @@ static void draw_jobs(struct sight *s, struct rng_stream r)
     }
 }
 
-static struct sight *see(uint64_t seed, const char *spec, uint64_t kv_tok, bool skip, const char *where)
+enum drive { WALK, JUMP, STEP };
+
+/* One event at a time; each arrival is told when it is there, after the steps that end with it and before
+ * the boundary that comes with it. Jumps are cut at random, too. */
+static int step_through(struct sight *s, struct rng_stream r, struct err *e)
+{
+    uint64_t n = 0;
+
+    if (engine_begin(&s->e, e) < 0) {
+        return e->code;
+    }
+    for (;;) {
+        enum engine_event what;
+        sim_ns at = engine_next_ns(&s->e, &what), cut = at + (sim_ns)rng_range(r, ++n, 9, 0, 300000000);
+        sim_ns next = s->sent < JOBS ? s->job[s->sent].arrival : SIM_NEVER;
+
+        if (at == SIM_NEVER && next == SIM_NEVER) {
+            return 0;
+        }
+        if (next < at || (next == at && what == ENGINE_BOUNDARY)) {
+            s->sent++;
+            if (engine_look(&s->e) < 0) {
+                return e->code;
+            }
+        } else if (engine_advance(&s->e, next < cut ? next : cut) < 0) {
+            return e->code;
+        }
+    }
+}
+
+static struct sight *see(uint64_t seed, const char *spec, uint64_t kv_tok, enum drive drive,
+                         const char *where)
 {
     struct sight *s = calloc(1, sizeof(*s));
     struct rng_stream r = rng_stream(seed, 0, "jump");
@@ -296,7 +330,7 @@ static struct sight *see(uint64_t seed, const char *spec, uint64_t kv_tok, bool 
     struct policy_ops policy = fickle_ops;
     struct engine_config c = {
         .cost = &bent_ops, .cost_state = &bent, .policy = &policy, .policy_state = &fickle,
-        .skip = skip, .check = true, .batcher_name = spec, .policy_name = "fickle",
+        .skip = drive != WALK, .check = true, .fed = drive == STEP, .batcher_name = spec, .policy_name = "fickle",
         .arrivals = arrivals, .arrivals_ctx = s,
         .obs = {.left = left, .gap = gap, .gaps = gaps, .sample = sample, .o = s,
                 .tick_ns = 17000000 + (sim_ns)(seed % 5) * 70000000},
@@ -317,7 +351,8 @@ static struct sight *see(uint64_t seed, const char *spec, uint64_t kv_tok, bool 
     c.kv = (struct kv_config){.blocks = kv_tok / traits.block_tok, .block_tok = traits.block_tok,
                               .prefix_cache = traits.prefix_cache, .identity = seed % 2 == 0};
     must(engine_init(&s->e, &c, &a, &e), &e, where);
-    must(engine_run(&s->e, &e), &e, where);
+    s->sent = drive == STEP ? 0 : JOBS;
+    must(drive == STEP ? step_through(s, r, &e) : engine_run(&s->e, &e), &e, where);
     s->n = s->e.n;
     assert_int_equal(fickle.n, 0);
     engine_release(&s->e);
@@ -415,13 +450,17 @@ static void test_jump(void **state)
     for (size_t b = 0; b < sizeof(batcher) / sizeof(batcher[0]); b++) {
         for (uint64_t seed = 0; seed < 12; seed++) {
             char where[200];
-            struct sight *jump, *walk;
+            struct sight *jump, *walk, *step;
 
             snprintf(where, sizeof(where), "%s, seed %" PRIu64, batcher[b], seed);
-            jump = see(seed, batcher[b], kv[seed % 4], true, where);
-            walk = see(seed, batcher[b], kv[seed % 4], false, where);
+            jump = see(seed, batcher[b], kv[seed % 4], JUMP, where);
+            walk = see(seed, batcher[b], kv[seed % 4], WALK, where);
             compare(jump, walk, where);
             check_gaps(jump, where);
+            snprintf(where, sizeof(where), "%s, seed %" PRIu64 ", stepped", batcher[b], seed);
+            step = see(seed, batcher[b], kv[seed % 4], STEP, where);
+            compare(step, walk, where);
+            sight_free(step);
             jumped += walk->n.walked - jump->n.walked;
             pushed += jump->n.preemptions;
             sight_free(jump);
