@@ -16,7 +16,7 @@ static const char usage[] =
     "\n"
     "Simulates what a paper ran and prints, for each published number, ours, the ratio and a verdict:\n"
     "inside or outside of the tolerance, or, where the order is what was published, whether it holds.\n"
-    "Nothing is tuned per figure. Where ours is the mean over repetitions, its standard deviation is shown.\n"
+    "Nothing is tuned per figure. Where ours is a mean over repetitions, its standard deviation is shown.\n"
     "What lies outside is explained in results/reproduce/.\n"
     "\n"
     "  --list             what can be reproduced; with --format json also the list that each is in, whose\n"
