@@ -64,7 +64,7 @@ static int hold_one(struct workload *w, const struct arrival *a, size_t *cap, si
         w->all = all;
         *cap = bigger;
     }
-    while (*n_hash + a->n_hash > *cap_hash) {
+    while (*n_hash + a->n_hash + a->n_after > *cap_hash) {
         size_t bigger = *cap_hash ? 2 * *cap_hash : 65536;
         uint64_t *hashes = realloc(w->hashes, bigger * sizeof(*hashes));
 
@@ -77,9 +77,13 @@ static int hold_one(struct workload *w, const struct arrival *a, size_t *cap, si
     if (a->n_hash) {
         memcpy(w->hashes + *n_hash, a->hash, a->n_hash * sizeof(*a->hash));
     }
+    if (a->n_after) {
+        memcpy(w->hashes + *n_hash + a->n_hash, a->after, a->n_after * sizeof(*a->after));
+    }
     w->all[w->n_all] = *a;
-    w->all[w->n_all++].hash = NULL;
-    *n_hash += a->n_hash;
+    w->all[w->n_all].hash = NULL;
+    w->all[w->n_all++].after = NULL;
+    *n_hash += a->n_hash + a->n_after;
     return 0;
 }
 
@@ -100,6 +104,8 @@ static int hold_all(struct workload *w, struct err *e)
     for (size_t i = 0; rc >= 0 && i < w->n_all; i++) {
         w->all[i].hash = w->hashes ? w->hashes + at : NULL;
         at += w->all[i].n_hash;
+        w->all[i].after = w->hashes ? w->hashes + at : NULL;
+        at += w->all[i].n_after;
     }
     return rc < 0 ? rc : 0;
 }
@@ -263,7 +269,10 @@ static int open_sessions(struct workload *w, struct err *e)
             return e->code;
         }
     }
-    return sessions_init(&w->sessions, w->all, w->n_all, w->cfg->load_scale, e);
+    if (sessions_init(&w->sessions, w->all, w->n_all, w->cfg->load_scale, e) < 0) {
+        return err_wrap(e, "%s: ", w->cfg->trace);
+    }
+    return 0;
 }
 
 int workload_open(struct workload *w, const struct run_config *c, struct arena *a, struct err *e)
@@ -349,6 +358,7 @@ static int next_of_session(struct workload *w, struct arrival *ret)
     if (rc == 1) {
         *ret = w->all[i];
         ret->time_ns = at;
+        ret->turn = sessions_turn(&w->sessions, i);
         ret->prompt_tok += (uint32_t)w->cfg->prompt_extra_tok;
         w->given++;
     }

@@ -28,7 +28,7 @@ struct workload {
     sim_ns slot_ns;      /* when the last slot of load.concurrency came free */
     /* bootstrap and sessions */
     struct arrival *all;
-    uint64_t *hashes;    /* of all, one after the other */
+    uint64_t *hashes;    /* of all, one after the other, and the calls that each waits for */
     size_t n_all;
     sim_ns *order_time;  /* resampled: arrival i is all[order[i]] at order_time[i] */
     uint32_t *order;

@@ -146,6 +146,7 @@ static unsigned find_caps(const struct columns *c)
     caps |= hashes ? TRACE_HASHES : 0;
     caps |= c->col[COL_TTFT] >= 0 || c->col[COL_E2E] >= 0 ? TRACE_MEASURED : 0;
     caps |= c->col[COL_CLIENT] >= 0 ? TRACE_CLIENTS : 0;
+    caps |= c->col[COL_AFTER] >= 0 ? TRACE_CALLS : 0;
     return caps;
 }
 
@@ -507,6 +508,32 @@ static int read_limits(struct columns *c, struct trace *t, struct arrival *a, st
     return rc == 0 ? read_measured(c, t, COL_E2E, &a->measured_e2e_s, e) : rc;
 }
 
+/* Whose answers it waits for, by their numbers in the session. */
+static int read_after(struct columns *c, struct trace *t, struct arrival *a, struct err *e)
+{
+    const char *why;
+    int rc = read_u32(c, t, COL_CALL, &a->call, e);
+    c->after.n = 0;
+    if (rc < 0 || !given(c, COL_AFTER)) {
+        return rc;
+    }
+    if (!id_list_parse(&c->after, text_of(c, COL_AFTER), &why)) {
+        return trace_bad(t, e, "column 'after': %s", why);
+    }
+    for (uint32_t i = 0; i < c->after.n; i++) {
+        if (c->after.id[i] == 0 || c->after.id[i] > UINT32_MAX || c->after.id[i] == a->call) {
+            return trace_bad(t, e, "column 'after': call %llu cannot be waited for here (calls have numbers "
+                             "from 1, and none waits for itself)", (unsigned long long)c->after.id[i]);
+        }
+    }
+    if (c->after.n > 0 && a->session == 0) {
+        return trace_bad(t, e, "column 'after': the request belongs to no session");
+    }
+    a->after = c->after.id;
+    a->n_after = c->after.n;
+    return 0;
+}
+
 static int read_place(struct columns *c, struct trace *t, struct arrival *a, uint64_t *ret_scope,
                       struct err *e)
 {
@@ -519,6 +546,9 @@ static int read_place(struct columns *c, struct trace *t, struct arrival *a, uin
     }
     if (rc == 0) {
         rc = read_gap(c, t, a, e);
+    }
+    if (rc == 0) {
+        rc = read_after(c, t, a, e);
     }
     return rc == 0 ? shift_session(c, t, *ret_scope, a, e) : rc;
 }
@@ -596,6 +626,7 @@ void columns_close(void *state)
     struct columns *c = state;
     csv_reader_close(&c->csv);
     id_list_release(&c->ids);
+    id_list_release(&c->after);
     id_list_release(&c->side.all);
     free(c->side.row);
     free(c->start_ns);

@@ -23,6 +23,8 @@ enum column {
     COL_SUB, /* conversation inside a session: a sub-agent */
     COL_TURN,
     COL_GAP,
+    COL_CALL,
+    COL_AFTER,
     COL_HASH_TOK,
     COL_HASH,
     COL_TTFT,
@@ -67,7 +69,7 @@ struct columns {
     enum layout layout;
     bool native;
     uint64_t row;
-    struct id_list ids;
+    struct id_list ids, after;
     struct side_ids side;
     struct rng_stream arrivals, starts;
     sim_ns clock_ns;          /* of generated arrivals */

@@ -55,6 +55,8 @@ static const struct alias aliases[] = {
     {COL_TURN, "turn", 0, true},
     {COL_GAP, "gap_s", S, true},
     {COL_GAP, "think_s", S, false},
+    {COL_CALL, "call", 0, true},
+    {COL_AFTER, "after", 0, true},
     {COL_HASH_TOK, "hash_tokens", 0, true},
     {COL_HASH, "hash_ids", 0, true},
     {COL_TTFT, "ttft_s", S, true},

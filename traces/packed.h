@@ -5,9 +5,10 @@
  *   header   struct packed_header
  *   records  count x struct packed_record, in order of time
  *   extras   n_extras x struct packed_extra: what most requests do not have
- *   ids      n_ids x uint64_t: prefix ids, as they are in struct arrival
+ *   ids      n_ids x uint64_t: prefix ids, as they are in struct arrival; calls waited for behind them
  *   names    n_clients names, each ended by a NUL, padded with NULs to 8 bytes
- * A reader accepts exactly this version; the file can always be made again from its source. */
+ * Version 2 is for programs that are graphs of calls: a struct packed_call follows each extra. All other
+ * traces are written as version 1. The file can always be made again from its source. */
 #ifndef STEELYARD_TRACE_PACKED_H
 #define STEELYARD_TRACE_PACKED_H
 
@@ -15,6 +16,7 @@
 
 #define PACKED_MAGIC      "STYDTRC\n"
 #define PACKED_VERSION    1u
+#define PACKED_CALLS      2u /* version with calls */
 #define PACKED_BYTE_ORDER 0x01020304u
 #define PACKED_NO_EXTRA   UINT32_MAX
 
@@ -54,6 +56,10 @@ struct packed_extra {
     int32_t priority;
     float ttft_slo_ms, tpot_slo_ms, e2e_slo_ms;
     uint32_t slo_class;
+};
+
+struct packed_call {
+    uint32_t call, n_after;
 };
 
 _Static_assert(sizeof(struct packed_header) == 88, "the header has no holes");

@@ -19,15 +19,15 @@ static bool push_run(struct store *s, uint64_t first, uint32_t n)
     return true;
 }
 
-static bool push_ids(struct store *s, const struct arrival *a)
+static bool push_ids(struct store *s, const uint64_t *id, uint32_t n_ids)
 {
     uint32_t i = 0;
-    while (i < a->n_hash) {
+    while (i < n_ids) {
         uint32_t n = 1;
-        while (i + n < a->n_hash && a->hash[i + n] == a->hash[i] + n) {
+        while (i + n < n_ids && id[i + n] == id[i] + n) {
             n++;
         }
-        if (!push_run(s, a->hash[i], n)) {
+        if (!push_run(s, id[i], n)) {
             return false;
         }
         i += n;
@@ -47,11 +47,17 @@ bool store_push(struct store *s, const struct arrival *a)
         s->cap = cap;
     }
     size_t first = s->n_runs;
-    if (!push_ids(s, a)) {
+    if (!push_ids(s, a->hash, a->n_hash)) {
         return false;
     }
-    s->row[s->n] = (struct stored){.a = *a, .first_run = first, .n_runs = (uint32_t)(s->n_runs - first)};
-    s->row[s->n++].a.hash = NULL;
+    size_t then = s->n_runs;
+    if (!push_ids(s, a->after, a->n_after)) {
+        return false;
+    }
+    s->row[s->n] = (struct stored){.a = *a, .first_run = first, .n_runs = (uint32_t)(then - first),
+                                   .n_after_runs = (uint32_t)(s->n_runs - then)};
+    s->row[s->n].a.hash = NULL;
+    s->row[s->n++].a.after = NULL;
     return true;
 }
 
@@ -86,19 +92,29 @@ bool store_sort(struct store *s)
     return true;
 }
 
-bool store_get(struct store *s, size_t i, struct arrival *ret)
+static bool expand(const struct store *s, size_t first, uint32_t n, struct id_list *to)
 {
-    const struct stored *r = &s->row[i];
     const char *why;
-    s->ids.n = 0;
-    for (uint32_t k = 0; k < r->n_runs; k++) {
-        const struct id_run *run = &s->run[r->first_run + k];
-        if (!id_list_add(&s->ids, run->first, run->first + (run->n - 1), &why)) {
+    to->n = 0;
+    for (uint32_t k = 0; k < n; k++) {
+        const struct id_run *run = &s->run[first + k];
+        if (!id_list_add(to, run->first, run->first + (run->n - 1), &why)) {
             return false;
         }
     }
+    return true;
+}
+
+bool store_get(struct store *s, size_t i, struct arrival *ret)
+{
+    const struct stored *r = &s->row[i];
+    if (!expand(s, r->first_run, r->n_runs, &s->ids) ||
+        !expand(s, r->first_run + r->n_runs, r->n_after_runs, &s->after)) {
+        return false;
+    }
     *ret = r->a;
     ret->hash = s->ids.id;
+    ret->after = s->after.id;
     return true;
 }
 
@@ -113,5 +129,6 @@ void store_release(struct store *s)
     free(s->row);
     free(s->run);
     id_list_release(&s->ids);
+    id_list_release(&s->after);
     memset(s, 0, sizeof(*s));
 }

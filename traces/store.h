@@ -14,9 +14,9 @@ struct id_run {
 };
 
 struct stored {
-    struct arrival a; /* a.hash unused */
-    size_t first_run;
-    uint32_t n_runs;
+    struct arrival a; /* a.hash and a.after unused */
+    size_t first_run; /* runs of hash ids, then runs of calls that it waits for */
+    uint32_t n_runs, n_after_runs;
 };
 
 struct store {
@@ -24,13 +24,13 @@ struct store {
     size_t n, cap;
     struct id_run *run;
     size_t n_runs, cap_runs;
-    struct id_list ids; /* of the row handed out last */
+    struct id_list ids, after; /* of the row handed out last */
 };
 
 bool store_push(struct store *s, const struct arrival *a);
 /* Stable, by time. */
 bool store_sort(struct store *s);
-/* Row i; its hash ids live until the next call. */
+/* Row i; its ids live until the next call. */
 bool store_get(struct store *s, size_t i, struct arrival *ret);
 void store_clear(struct store *s);
 void store_release(struct store *s);

@@ -3,7 +3,8 @@
  * Requests with goals: conversations of several turns, single answers with a deadline, programs made of
  * stages of calls (JITServe, arXiv 2504.20068; its artifact's workload). A program is a session and a stage
  * a turn of it; calls of a stage run side by side, and the next stage is sent a gap after all of them were
- * answered. Times in the trace assume `pace` for each output token; with load.sessions answers decide. */
+ * answered. A program can also be a graph of calls, each of which is sent a gap of its own after those that it
+ * waits for. Times in the trace assume `pace` for each output token; with load.sessions answers decide. */
 #include <gsl/gsl_cdf.h>
 #include <math.h>
 #include <stdio.h>
@@ -19,10 +20,17 @@
 #define BLOCK_TOK   16
 #define MOST_STAGES 64
 #define MOST_SHAPES 8
+#define MOST_CALLS  64 /* of a graph */
+#define MOST_AFTER  16
 
 struct shape {
     size_t n;
     uint32_t calls[MOST_STAGES]; /* by stage */
+    const struct graph_call {
+        uint32_t depth, n_after;
+        uint64_t after[MOST_AFTER];
+    } * graph; /* n calls; NULL = stages */
+    uint32_t n_depth;
 };
 
 struct programs {
@@ -31,7 +39,7 @@ struct programs {
     int64_t programs, requests, clients, levels, context_tok;
     struct opt_doubles mix;
     const char *prompt_text, *output_text, *turns_text, *message_text, *call_prompt_text, *call_output_text;
-    const char *stages_text;
+    const char *stages_text, *graphs_text;
     double think_mu, think_sigma, tool_s, pace_s;
     double ttft_s, tbt_s, ttlt_s;
     /* state */
@@ -48,6 +56,7 @@ struct programs {
     enum slo_class class;
     uint32_t client, stage, n_stage, call;
     const struct shape *calls; /* NULL = one call a stage */
+    double call_end_s[MOST_CALLS]; /* of a graph */
     double at_s, end_s, gap_s; /* of the stage; when its last call is answered */
     uint64_t history_tok;      /* conversation so far */
     double level;
@@ -85,6 +94,10 @@ static const struct opt_row programs_options[] = {
     {"stages", OPT_STRING, AT(stages_text), 1, 0, "3;1;3;1|1;1;1;1;1;1", "1",
      "calls of each stage of a compound program; alternatives, equally likely, are separated by | "
      "(JITServe: tree of thought, deep research)", NULL},
+    {"graphs", OPT_STRING, AT(graphs_text), 1, 0, NULL, "1",
+     "compound programs as graphs instead: for each call the numbers of those before it that it waits for, "
+     "joined by +, or - for none; calls are separated by ; and alternatives by | (a fork of three: "
+     "-;1;1;1;2+3+4)", NULL},
     ROW_LENGTHS("call_prompt", call_prompt_text, "lognormal(median=498,mean=1911)",
                 "prompts of calls (JITServe's deep research: mean 1,911, P95 7,573)"),
     ROW_LENGTHS("call_output", call_output_text, "1..256", "answers of calls (JITServe: at most 256)"),
@@ -122,6 +135,66 @@ static int parse_stages(struct programs *g, struct err *e)
             }
             s->calls[s->n++] = (uint32_t)n;
             p = end;
+        } while (*p == ';' && p++);
+        if (*p == '\0') {
+            return 0;
+        }
+        p++;
+    }
+}
+
+static int bad_graphs(const struct programs *g, struct err *e)
+{
+    return err_set(e, SIM_E_CONFIG, "graphs '%.100s': 1 to %d graphs separated by |, each 1 to %d calls "
+                   "separated by ;, each - or up to %d numbers of calls before it joined by +",
+                   g->graphs_text, MOST_SHAPES, MOST_CALLS, MOST_AFTER);
+}
+
+/* "-" or "1+2" of call number `n`; false = wrong. */
+static bool parse_call(const char **p, struct graph_call *calls, size_t n)
+{
+    struct graph_call *c = &calls[n];
+    if (**p == '-') {
+        (*p)++;
+        return true;
+    }
+    do {
+        char *end;
+        unsigned long after = strtoul(*p, &end, 10);
+        if (**p < '0' || **p > '9' || after < 1 || after > n || c->n_after == MOST_AFTER) {
+            return false;
+        }
+        for (uint32_t i = 0; i < c->n_after; i++) {
+            if (c->after[i] == after) {
+                return false;
+            }
+        }
+        c->after[c->n_after++] = after;
+        c->depth = c->depth > calls[after - 1].depth ? c->depth : calls[after - 1].depth + 1;
+        *p = end;
+    } while (**p == '+' && (*p)++);
+    return true;
+}
+
+static int parse_graphs(struct programs *g, struct arena *a, struct err *e)
+{
+    const char *p = g->graphs_text;
+    for (;;) {
+        struct graph_call *calls = arena_calloc(a, MOST_CALLS, sizeof(*calls));
+        if (!calls) {
+            return err_set(e, SIM_E_NOMEM, "out of memory for graphs of calls");
+        }
+        if (g->n_shape == MOST_SHAPES) {
+            return bad_graphs(g, e);
+        }
+        struct shape *s = &g->shape[g->n_shape++];
+        s->graph = calls;
+        do {
+            if (s->n == MOST_CALLS || !parse_call(&p, calls, s->n) || (*p && !strchr(";|", *p))) {
+                return bad_graphs(g, e);
+            }
+            s->n_depth = s->n_depth > calls[s->n].depth + 1 ? s->n_depth : calls[s->n].depth + 1;
+            s->n++;
         } while (*p == ';' && p++);
         if (*p == '\0') {
             return 0;
@@ -176,8 +249,11 @@ static int programs_open(void *state, struct trace *t, struct err *e)
     }
     g->s = rng_stream(trace_seed(t), trace_replication(t), "programs");
     trace_set_unsorted(t);
-    trace_set_caps(t, TRACE_ARRIVALS | TRACE_OUTPUT | TRACE_CLIENTS | TRACE_HASHES);
-    return parse_stages(g, e) < 0 ? e->code : parse_lengths(g, trace_arena(t), e);
+    bool graphs = g->graphs_text && *g->graphs_text;
+    trace_set_caps(t, TRACE_ARRIVALS | TRACE_OUTPUT | TRACE_CLIENTS | TRACE_HASHES |
+                          (graphs ? (unsigned)TRACE_CALLS : 0));
+    int rc = graphs ? parse_graphs(g, trace_arena(t), e) : parse_stages(g, e);
+    return rc < 0 ? rc : parse_lengths(g, trace_arena(t), e);
 }
 
 /* ---- one program ---- */
@@ -234,7 +310,7 @@ static bool begin(struct programs *g)
     g->n_stage = g->class == SLO_LATENCY ? dist_draw(g->turns, draw(g, DRAW_TURNS)) : 1;
     if (g->class == SLO_COMPOUND) {
         g->calls = &g->shape[(size_t)(draw(g, DRAW_SHAPE) * (double)g->n_shape)];
-        g->n_stage = (uint32_t)g->calls->n;
+        g->n_stage = g->calls->graph ? g->calls->n_depth : (uint32_t)g->calls->n;
     }
     g->level = (double)(g->id % (uint64_t)g->levels + 1);
     g->stage = g->call = 0;
@@ -308,8 +384,30 @@ static double draw_pause(const struct programs *g)
     return gsl_cdf_lognormal_Pinv(u, g->think_mu, g->think_sigma);
 }
 
+/* Of a graph: who waits for whom, and when it would come at the assumed pace. */
+static void place_call(struct programs *g, struct arrival *a)
+{
+    const struct graph_call *c = &g->calls->graph[g->call];
+    double from_s = g->clock_s;
+    g->gap_s = c->n_after > 0 ? fmin(draw_pause(g), 1e7) : 0;
+    for (uint32_t i = 0; i < c->n_after; i++) {
+        from_s = fmax(from_s, g->call_end_s[c->after[i] - 1]);
+    }
+    g->at_s = from_s + g->gap_s;
+    g->call_end_s[g->call] = g->at_s + g->pace_s * a->output_tok;
+    a->call = g->call + 1;
+    a->after = c->after;
+    a->n_after = c->n_after;
+    a->turn = c->depth;
+    a->gap_ns = c->n_after > 0 ? (sim_ns)llround(g->gap_s * 1e9) : -1;
+}
+
 static void next_call(struct programs *g)
 {
+    if (g->calls && g->calls->graph) {
+        g->busy = ++g->call < g->calls->n;
+        return;
+    }
     uint32_t calls = g->calls ? g->calls->calls[g->stage] : 1;
     if (++g->call < calls) {
         return;
@@ -333,11 +431,14 @@ static int programs_next(void *state, struct trace *t, struct arrival *a, struct
     if (fill_call(g, a) < 0) {
         return err_set(e, SIM_E_NOMEM, "out of memory for prefix ids");
     }
-    a->time_ns = (sim_ns)llround(g->at_s * 1e9);
     a->client = g->client;
     a->session = g->n_stage > 1 || g->calls ? g->id + 1 : 0;
     a->turn = g->stage;
     a->gap_ns = g->stage > 0 ? (sim_ns)llround(g->gap_s * 1e9) : -1;
+    if (g->calls && g->calls->graph) {
+        place_call(g, a);
+    }
+    a->time_ns = (sim_ns)llround(g->at_s * 1e9);
     set_goals(g, a);
     g->end_s = fmax(g->end_s, g->at_s + g->pace_s * a->output_tok);
     next_call(g);

@@ -9,7 +9,8 @@
 
 struct packed {
     const struct packed_record *record;
-    const struct packed_extra *extra;
+    const char *extra;
+    uint32_t extra_size;
     const uint64_t *id;
     uint64_t next, count, n_extras, n_ids;
 };
@@ -17,6 +18,11 @@ struct packed {
 static int probe(const char *head, size_t n)
 {
     return n >= 8 && memcmp(head, PACKED_MAGIC, 8) == 0 ? 100 : 0;
+}
+
+static uint32_t extra_size(uint32_t version)
+{
+    return sizeof(struct packed_extra) + (version == PACKED_CALLS ? sizeof(struct packed_call) : 0);
 }
 
 static int check_header(const struct packed_header *h, struct trace *t, struct err *e)
@@ -29,15 +35,15 @@ static int check_header(const struct packed_header *h, struct trace *t, struct e
     if (h->byte_order != PACKED_BYTE_ORDER) {
         return trace_bad(t, e, "packed on a machine of another byte order; convert it from its source");
     }
-    if (h->version != PACKED_VERSION) {
-        return trace_bad(t, e, "packed form of version %u, this program reads %u; convert it from its "
-                         "source", h->version, PACKED_VERSION);
+    if (h->version != PACKED_VERSION && h->version != PACKED_CALLS) {
+        return trace_bad(t, e, "packed form of version %u, this program reads %u and %u; convert it from "
+                         "its source", h->version, PACKED_VERSION, PACKED_CALLS);
     }
     if (XXH3_64bits(&copy, sizeof(copy)) != h->checksum) {
         return trace_bad(t, e, "the header of the packed trace is damaged");
     }
     if (h->header_size != sizeof(*h) || h->record_size != sizeof(struct packed_record) ||
-        h->extra_size != sizeof(struct packed_extra)) {
+        h->extra_size != extra_size(h->version)) {
         return trace_bad(t, e, "the packed trace has records of another size");
     }
     return 0;
@@ -47,11 +53,11 @@ static int check_header(const struct packed_header *h, struct trace *t, struct e
 static uint64_t size_of_sections(const struct packed_header *h)
 {
     const uint64_t most = (uint64_t)1 << 56;
-    if (h->count > most / 32 || h->n_extras > most / 72 || h->n_ids > most / 8 || h->names_size > most) {
+    if (h->count > most / 32 || h->n_extras > most / 80 || h->n_ids > most / 8 || h->names_size > most) {
         return UINT64_MAX;
     }
     return sizeof(*h) + h->count * sizeof(struct packed_record) +
-           h->n_extras * sizeof(struct packed_extra) + h->n_ids * 8 + h->names_size;
+           h->n_extras * h->extra_size + h->n_ids * 8 + h->names_size;
 }
 
 static int read_names(struct trace *t, const char *names, uint64_t size, uint32_t n, struct err *e)
@@ -111,7 +117,8 @@ static int open_packed(void *state, struct trace *t, struct err *e)
     }
     s->record = (const void *)(p + sizeof(h));
     s->extra = (const void *)(s->record + h.count);
-    s->id = (const void *)(s->extra + h.n_extras);
+    s->extra_size = h.extra_size;
+    s->id = (const void *)(s->extra + h.n_extras * h.extra_size);
     s->count = h.count;
     s->n_extras = h.n_extras;
     s->n_ids = h.n_ids;
@@ -127,8 +134,11 @@ static int add_extra(const struct packed *s, struct trace *t, uint32_t i, struct
         return trace_bad(t, e, "record %llu points behind the extras: the packed trace is damaged",
                          (unsigned long long)s->next);
     }
-    const struct packed_extra *x = &s->extra[i];
-    if (x->n_ids > s->n_ids || x->first_id > s->n_ids - x->n_ids) {
+    const struct packed_extra *x = (const void *)(s->extra + (size_t)i * s->extra_size);
+    static const struct packed_call none;
+    const struct packed_call *call = s->extra_size > sizeof(*x) ? (const void *)(x + 1) : &none;
+    uint64_t n_ids = (uint64_t)x->n_ids + call->n_after;
+    if (n_ids > s->n_ids || x->first_id > s->n_ids - n_ids) {
         return trace_bad(t, e, "record %llu points behind the prefix ids: the packed trace is damaged",
                          (unsigned long long)s->next);
     }
@@ -149,6 +159,9 @@ static int add_extra(const struct packed *s, struct trace *t, uint32_t i, struct
     a->hash = s->id + x->first_id;
     a->n_hash = x->n_ids;
     a->hash_tok = x->hash_tok;
+    a->call = call->call;
+    a->after = a->hash + x->n_ids;
+    a->n_after = call->n_after;
     return 1;
 }
 
@@ -171,9 +184,9 @@ static int next_packed(void *state, struct trace *t, struct arrival *a, struct e
     a->slo_class = SLO_NONE;
     a->session = 0;
     a->turn = 0;
-    a->gap_ns = -1;
-    a->hash = NULL;
-    a->n_hash = a->hash_tok = 0;
+    a->gap_ns = a->began_ns = -1;
+    a->hash = a->after = NULL;
+    a->n_hash = a->hash_tok = a->call = a->n_after = 0;
     a->measured_ttft_s = a->measured_e2e_s = NAN;
     return r->extra == PACKED_NO_EXTRA ? 1 : add_extra(s, t, r->extra, a, e);
 }

@@ -23,7 +23,13 @@ struct arrival {
     uint8_t slo_class;      /* enum slo_class [SLO_NONE] */
     uint64_t session;       /* 0 = none; requests of one conversation share it */
     uint32_t turn;          /* 0.. inside the session; calls of a program that share one run side by side */
-    sim_ns gap_ns;          /* think or tool time since the previous turn was answered [-1] */
+    sim_ns gap_ns;          /* think or tool time since the previous turn, or the last that it waits for, was answered [-1] */
+    /* Calls of a program as a graph: the call's own number in its session, and the numbers of those whose
+     * answers it waits for, each of them before it in the trace. Ids are borrowed, as `hash` is. Sessions
+     * with such calls have no stages: turn is then the depth, where it is given. */
+    uint32_t call;          /* [0 = none] */
+    uint32_t n_after;       /* [0] */
+    const uint64_t *after;
     sim_ns began_ns;        /* when the first call of its compound program came; set as a run goes [-1] */
     /* Prefix identity: id i stands for prompt tokens [i*hash_tok, (i+1)*hash_tok); equal ids at all
      * positions up to i mean an equal prefix. The last id may stand for fewer tokens than hash_tok,
@@ -40,7 +46,8 @@ enum trace_caps {
     TRACE_OUTPUT = 1u << 1,   /* has output lengths */
     TRACE_HASHES = 1u << 2,
     TRACE_MEASURED = 1u << 3,
-    TRACE_CLIENTS = 1u << 4
+    TRACE_CLIENTS = 1u << 4,
+    TRACE_CALLS = 1u << 5     /* programs are graphs of calls */
 };
 
 struct trace; /* an open trace */

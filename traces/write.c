@@ -20,6 +20,7 @@ struct trace_writer {
     gzFile gz;
     FILE *extras, *ids; /* packed: sections collected apart */
     uint64_t count, n_extras, n_ids;
+    bool calls; /* the trace has graphs of calls */
     char *buf; /* one CSV line */
     size_t n, cap;
     int rc; /* first failure */
@@ -139,17 +140,17 @@ static void put_float(struct trace_writer *w, float v)
     }
 }
 
-static void put_ids(struct trace_writer *w, const struct arrival *a)
+static void put_ids(struct trace_writer *w, const uint64_t *id, uint32_t n_ids)
 {
     uint32_t i = 0;
-    while (i < a->n_hash) {
+    while (i < n_ids) {
         uint32_t n = 1;
-        while (i + n < a->n_hash && a->hash[i + n] == a->hash[i] + n) {
+        while (i + n < n_ids && id[i + n] == id[i] + n) {
             n++;
         }
-        put(w, "%s%llu", i ? " " : "", (unsigned long long)a->hash[i]);
+        put(w, "%s%llu", i ? " " : "", (unsigned long long)id[i]);
         if (n > 1) {
-            put(w, "-%llu", (unsigned long long)(a->hash[i] + n - 1));
+            put(w, "-%llu", (unsigned long long)(id[i] + n - 1));
         }
         i += n;
     }
@@ -191,12 +192,19 @@ static void put_row(struct trace_writer *w, const struct arrival *a)
     put_char(w, ',');
     put_u32(w, a->n_hash ? a->hash_tok : 0);
     put_char(w, ',');
-    put_ids(w, a);
+    put_ids(w, a->hash, a->n_hash);
     put_char(w, ',');
     put_measured(w, a->measured_ttft_s);
     put_char(w, ',');
     put_measured(w, a->measured_e2e_s);
-    put(w, ",%s\n", a->slo_class ? slo_class_names[a->slo_class] : "");
+    put(w, ",%s", a->slo_class ? slo_class_names[a->slo_class] : "");
+    if (w->calls) {
+        put_char(w, ',');
+        put_u32(w, a->call);
+        put_char(w, ',');
+        put_ids(w, a->after, a->n_after);
+    }
+    put_char(w, '\n');
 }
 
 static int flush_text(struct trace_writer *w, struct err *e)
@@ -214,7 +222,8 @@ static int flush_text(struct trace_writer *w, struct err *e)
 static int begin_text(struct trace_writer *w, struct err *e)
 {
     put(w, "time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,");
-    put(w, "ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s,slo_class\n");
+    put(w, "ttft_slo_ms,tpot_slo_ms,e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s,slo_class");
+    put(w, w->calls ? ",call,after\n" : "\n");
     return flush_text(w, e);
 }
 
@@ -224,8 +233,13 @@ static bool is_plain(const struct arrival *a)
 {
     return a->session == 0 && a->turn == 0 && a->gap_ns == -1 && a->n_hash == 0 && a->priority == 0 &&
            a->ttft_slo_ms == 0 && a->tpot_slo_ms == 0 && a->e2e_slo_ms == 0 &&
-           a->slo_class == SLO_NONE && isnan(a->measured_ttft_s) &&
+           a->slo_class == SLO_NONE && a->call == 0 && a->n_after == 0 && isnan(a->measured_ttft_s) &&
            isnan(a->measured_e2e_s);
+}
+
+static bool put_list(FILE *to, const uint64_t *id, uint32_t n)
+{
+    return n == 0 || fwrite(id, sizeof(*id), n, to) == n;
 }
 
 static bool put_extra(struct trace_writer *w, const struct arrival *a)
@@ -245,10 +259,12 @@ static bool put_extra(struct trace_writer *w, const struct arrival *a)
         .e2e_slo_ms = a->e2e_slo_ms,
         .slo_class = a->slo_class,
     };
+    struct packed_call call = {a->call, a->n_after};
     w->n_extras++;
-    w->n_ids += a->n_hash;
-    return fwrite(&x, sizeof(x), 1, w->extras) == 1 &&
-           (a->n_hash == 0 || fwrite(a->hash, sizeof(*a->hash), a->n_hash, w->ids) == a->n_hash);
+    w->n_ids += a->n_hash + (w->calls ? a->n_after : 0);
+    return fwrite(&x, sizeof(x), 1, w->extras) == 1 && put_list(w->ids, a->hash, a->n_hash) &&
+           (!w->calls ||
+            (fwrite(&call, sizeof(call), 1, w->extras) == 1 && put_list(w->ids, a->after, a->n_after)));
 }
 
 static int put_packed(struct trace_writer *w, const struct arrival *a, struct err *e)
@@ -309,11 +325,11 @@ static int put_header(struct trace_writer *w, uint32_t n_clients, uint64_t names
 {
     struct packed_header h = {
         .magic = {'S', 'T', 'Y', 'D', 'T', 'R', 'C', '\n'},
-        .version = PACKED_VERSION,
+        .version = w->calls ? PACKED_CALLS : PACKED_VERSION,
         .byte_order = PACKED_BYTE_ORDER,
         .header_size = sizeof(h),
         .record_size = sizeof(struct packed_record),
-        .extra_size = sizeof(struct packed_extra),
+        .extra_size = sizeof(struct packed_extra) + (w->calls ? sizeof(struct packed_call) : 0),
         .caps = trace_caps(w->names),
         .count = w->count,
         .n_extras = w->n_extras,
@@ -322,7 +338,7 @@ static int put_header(struct trace_writer *w, uint32_t n_clients, uint64_t names
         .n_clients = n_clients,
     };
     h.file_size = sizeof(h) + w->count * sizeof(struct packed_record) +
-                  w->n_extras * sizeof(struct packed_extra) + w->n_ids * 8 + names_size;
+                  w->n_extras * h.extra_size + w->n_ids * 8 + names_size;
     h.checksum = XXH3_64bits(&h, sizeof(h));
     errno = 0;
     if (fseek(w->file, 0, SEEK_SET) != 0 || fwrite(&h, sizeof(h), 1, w->file) != 1) {
@@ -391,6 +407,7 @@ int trace_writer_open(struct trace_writer **ret, const char *path, enum trace_fo
     }
     w->form = form;
     w->names = names;
+    w->calls = trace_caps(names) & TRACE_CALLS;
     int rc = open_file(w, e);
     if (rc < 0) {
         free_writer(w);

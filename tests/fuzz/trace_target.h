@@ -34,6 +34,9 @@ static __attribute__((unused)) void read_as(const uint8_t *data, size_t size, co
         for (uint32_t k = 0; k < a.n_hash; k++) {
             sum += a.hash[k];
         }
+        for (uint32_t k = 0; k < a.n_after; k++) {
+            sum += a.after[k];
+        }
         last = a.time_ns;
         rc = 0;
     }

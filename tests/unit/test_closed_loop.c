@@ -182,6 +182,87 @@ static void test_stage_without_gap(void **state)
     assert_int_equal(k.row[2].arrival_ns, 450 * MS);
 }
 
+/* A graph: 2 and 3 wait for 1, 4 for 2 alone, 5 for 3 and 4; 6 for none. Each is sent its own gap after the
+ * last of those that it waits for, and 4 does not wait for 3, which takes long. Calls nobody waits for need
+ * no number; turns are not looked at. */
+static void test_graph(void **state)
+{
+    static const char *const set[] = {"load.sessions", "on", NULL};
+    struct rows k = play("time_s,prompt_tokens,output_tokens,session,turn,gap_s,call,after\n"
+                         "0,16,2,5,0,,1,\n"
+                         "0.1,16,2,5,0,0.1,2,1\n"
+                         "0.2,16,90,5,0,0.2,3,1\n"
+                         "0.3,16,3,5,0,0.05,4,2\n"
+                         "0.4,16,1,5,0,0.5,,3 4\n"
+                         "20,16,1,5,0,,,\n"
+                         "30,16,1,0,0,,,\n",
+                         set);
+
+    (void)state;
+    assert_int_equal(k.n, 7);
+    assert_int_equal(k.row[0].finish_ns, 20 * MS);
+    assert_int_equal(k.row[1].arrival_ns, 120 * MS);
+    assert_int_equal(k.row[2].arrival_ns, k.row[1].finish_ns + 50 * MS); /* the fourth */
+    assert_int_equal(k.row[2].output_tok, 3);
+    assert_int_equal(k.row[3].arrival_ns, 220 * MS);
+    assert_int_equal(k.row[3].output_tok, 90);
+    assert_true(k.row[2].finish_ns < k.row[3].finish_ns);
+    assert_int_equal(k.row[4].arrival_ns, k.row[3].finish_ns + 500 * MS);
+    assert_int_equal(k.row[5].arrival_ns, 20000 * MS);
+}
+
+/* A call without a gap keeps its distance from the call it waits for that was answered last. */
+static void test_graph_without_gap(void **state)
+{
+    static const char *const set[] = {"load.sessions", "on", NULL};
+    struct rows k = play("time_s,prompt_tokens,output_tokens,session,call,after\n"
+                         "0,16,1,1,7,\n0,16,5,1,9,\n0.3,16,1,1,,7 9\n", set);
+
+    (void)state;
+    assert_int_equal(k.n, 3);
+    assert_int_equal(k.row[1].output_tok, 5);
+    assert_int_equal(k.row[2].arrival_ns, k.row[1].finish_ns + 300 * MS);
+}
+
+/* Same times, in any order of the file: who is waited for must come before. */
+static void graph_error(const char *csv, const char *part)
+{
+    char path[] = "/tmp/steelyard-graph-XXXXXX";
+    int fd = mkstemp(path);
+    struct arena a = {0};
+    struct err e = {0};
+    struct run_config c;
+    struct run_result r;
+    struct run_hooks h = {.ctx = NULL};
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, csv, strlen(csv)), (ssize_t)strlen(csv));
+    close(fd);
+    assert_int_equal(opt_defaults(run_options, &c, &a, &e), 0);
+    c.trace = path;
+    c.cost = "linear{set=custom,prefill_a=10,decode_a=10}";
+    c.kv_tokens = 4096;
+    c.load_sessions = true;
+    assert_int_equal(run_execute(&c, &h, &r, &a, &e), SIM_E_DATA);
+    if (!strstr(e.msg, part)) {
+        fail_msg("'%s' is not in '%s'", part, e.msg);
+    }
+    unlink(path);
+    arena_release(&a);
+}
+
+static void test_graph_errors(void **state)
+{
+    (void)state;
+    graph_error("time_s,prompt_tokens,output_tokens,session,call,after\n0,1,1,3,1,2\n1,1,1,3,2,\n",
+                "session 3: the call at 0 s waits for call 2, which does not come before it");
+    graph_error("time_s,prompt_tokens,output_tokens,session,call,after\n0,1,1,3,1,\n1,1,1,3,1,\n2,1,1,3,,1\n",
+                "session 3 has two calls with number 1 (at 1 s)");
+    graph_error("time_s,prompt_tokens,output_tokens,session,call,after\n0,1,1,3,1,1\n", "none waits for itself");
+    graph_error("time_s,prompt_tokens,output_tokens,session,call,after\n0,1,1,,1,3\n", "belongs to no session");
+    graph_error("time_s,prompt_tokens,output_tokens,session,call,after\n0,1,1,2,1,x\n", ":2");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -191,6 +272,9 @@ int main(void)
         cmocka_unit_test(test_freed_turn_overtakes),
         cmocka_unit_test(test_stages_wait_for_all_calls),
         cmocka_unit_test(test_stage_without_gap),
+        cmocka_unit_test(test_graph),
+        cmocka_unit_test(test_graph_without_gap),
+        cmocka_unit_test(test_graph_errors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

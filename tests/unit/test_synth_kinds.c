@@ -383,6 +383,40 @@ static void test_mix(void **state)
     near(clients[1], 1000, 0.1, "of one client");
 }
 
+/* A diamond with a tail: 2 and 3 after 1, 4 after both, 5 after 1 and 4. Each call is sent its gap after the
+ * last of those that it waits for would be done at 20 ms a token; the deadline is for four levels. */
+static void test_graphs(void **state)
+{
+    static const unsigned after[6][3] = {{0}, {0}, {1}, {1}, {2, 3}, {1, 4}};
+    static const unsigned depth[6] = {0, 0, 1, 1, 2, 3};
+    struct trace *t = open_spec("synth:programs{mix=0;0;1,programs=200,levels=1,graphs=-;1;1;2+3;1+4}");
+    static sim_ns end[201][6];
+    struct arrival a;
+    unsigned n = 0, out_of_order = 0, last[201] = {0};
+    (void)state;
+    assert_true(trace_caps(t) & TRACE_CALLS);
+    while (next_of(t, &a)) {
+        sim_ns from = 0;
+        assert_true(a.session >= 1 && a.session <= 200 && a.call >= 1 && a.call <= 5);
+        assert_int_equal(a.turn, depth[a.call]);
+        assert_int_equal(a.slo_class, SLO_COMPOUND);
+        assert_true(a.e2e_slo_ms == 4 * 8000);
+        for (unsigned k = 0; k < 3 && after[a.call][k]; k++) {
+            assert_true(k < a.n_after && a.after[k] == after[a.call][k]);
+            assert_true(end[a.session][after[a.call][k]] > 0); /* it came before */
+            from = from > end[a.session][after[a.call][k]] ? from : end[a.session][after[a.call][k]];
+        }
+        assert_true(a.call == 1 ? a.n_after == 0 && a.gap_ns == -1 : llabs(a.time_ns - from - a.gap_ns) <= 2);
+        end[a.session][a.call] = a.time_ns + a.output_tok * (sim_ns)20000000;
+        out_of_order += a.call < last[a.session];
+        last[a.session] = a.call;
+        n++;
+    }
+    trace_close(t);
+    assert_int_equal(n, 1000);
+    assert_true(out_of_order > 50 && out_of_order < 150); /* gaps are drawn: 3 before 2 in about half */
+}
+
 static void expect_bad_spec(const char *spec, const char *why)
 {
     struct trace *t;
@@ -402,6 +436,12 @@ static void test_programs_errors(void **state)
     expect_bad_spec("synth:programs{stages=3;x}", "stages '3;x'");
     expect_bad_spec("synth:programs{stages=3;}", "stages '3;'");
     expect_bad_spec("synth:programs{stages=}", "stages");
+    expect_bad_spec("synth:programs{graphs=-;3}", "graphs '-;3'");
+    expect_bad_spec("synth:programs{graphs=1}", "graphs '1'");
+    expect_bad_spec("synth:programs{graphs=-;1;1+1}", "graphs");
+    expect_bad_spec("synth:programs{graphs=-;1;}", "graphs");
+    expect_bad_spec("synth:programs{graphs=-|}", "graphs");
+    expect_bad_spec("synth:programs{graphs=-;+1}", "graphs");
     expect_bad_spec("synth:programs{mix=0;0}", "all weights are 0");
     expect_bad_spec("synth:programs{mix=1;1;1;1;1}", "5 weights");
     expect_bad_spec("synth:programs{turn=3}", "did you mean 'turns'?");
@@ -414,6 +454,7 @@ int main(void)
         cmocka_unit_test(test_servegen_closed_forms), cmocka_unit_test(test_servegen_parts),
         cmocka_unit_test(test_servegen_errors),       cmocka_unit_test(test_servegen_tables),
         cmocka_unit_test(test_chat),                  cmocka_unit_test(test_tree_of_thought),
+        cmocka_unit_test(test_graphs),
         cmocka_unit_test(test_mix),                   cmocka_unit_test(test_programs_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

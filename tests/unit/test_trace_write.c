@@ -100,6 +100,46 @@ static void test_packed(void **state)
     unlink(tmp);
 }
 
+/* Graphs of calls: two columns more, and version 2 of the packed form; traces without are as ever. */
+#define CALL_HEAD                                                                                    \
+    "time_s,client,prompt_tokens,output_tokens,max_output_tokens,priority,ttft_slo_ms,tpot_slo_ms,"  \
+    "e2e_slo_ms,session,turn,gap_s,hash_tokens,hash_ids,ttft_s,e2e_s,slo_class,call,after\n"
+#define CALL_ROWS                                                                                    \
+    "0,a,33,4,,,,,,7,,,,,,,compound,1,\n"                                                           \
+    "1,a,33,4,,,,,,7,1,2.5,16,5-6 9,,,compound,2,1\n"                                               \
+    "2,a,33,4,,,,,,7,2,0.5,16,5,,,compound,,1-2\n"
+
+static void test_calls(void **state)
+{
+    (void)state;
+    static const char *const forms[] = {".csv", ".packed"};
+    char have[4096];
+    for (size_t i = 0; i < 2; i++) {
+        struct read_result r;
+        struct trace *t;
+        struct arrival a;
+        struct err e = {0};
+        write_text(CALL_HEAD CALL_ROWS, forms[i]);
+        if (i == 0) {
+            slurp(have, sizeof(have));
+            assert_string_equal(have, CALL_HEAD CALL_ROWS);
+        }
+        read_path(&r, tmp, NULL);
+        assert_int_equal(r.rc, 0);
+        assert_true(r.caps & TRACE_CALLS);
+        assert_true(r.row[0].call == 1 && r.row[1].call == 2 && r.row[2].call == 0);
+        assert_true(r.row[0].n_after == 0 && r.row[1].n_after == 1 && r.row[2].n_after == 2);
+        assert_int_equal(r.hash[1][2], 9);
+        assert_int_equal(trace_open(&t, tmp, i == 0 ? "native{unsorted=on}" : NULL, 1, 0, &e), 0);
+        for (int k = 0; k < 3; k++) {
+            assert_int_equal(trace_next(t, &a, &e), 1);
+        }
+        assert_true(a.after[0] == 1 && a.after[1] == 2 && a.hash[0] == 5);
+        trace_close(t);
+        unlink(tmp);
+    }
+}
+
 static void expect_damaged(const char *data, size_t n, const char *part)
 {
     struct read_result r;
@@ -244,6 +284,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_native),  cmocka_unit_test(test_packed),
+        cmocka_unit_test(test_calls),
         cmocka_unit_test(test_damaged), cmocka_unit_test(test_unwritable),
         cmocka_unit_test(test_info),    cmocka_unit_test(test_reuse),
     };
