@@ -8,6 +8,7 @@
 #include "sim/cli/figure.h"
 #include "sim/core/arena.h"
 #include "sim/core/err.h"
+#include "sim/run.h"
 
 enum repro_verdict { REPRO_INSIDE, REPRO_OUTSIDE, REPRO_HOLDS, REPRO_FAILS, REPRO_SKIPPED };
 const char *repro_verdict_name(enum repro_verdict v);
@@ -53,6 +54,16 @@ struct reproduction_list {
     const struct reproduction *of;
 };
 extern const struct reproduction_list reproduction_lists[]; /* generated, ends with a NULL name */
+
+/* One run with the given keys, {"policy", "vtc"} and so on; a row with a NULL value is left out, and
+ * nothing comes from the environment. *ret lives in `ar`. */
+struct repro_key {
+    const char *key, *value;
+};
+int repro_run(struct repro *p, const struct repro_key *key, size_t n, struct run_result *ret,
+              struct arena *ar, struct err *e);
+/* NaN when the run has no such metric. */
+double repro_metric(const struct run_result *r, const char *name);
 
 /* A number over the repetitions of a run. All zero is a valid, empty one. */
 struct repro_estimate {
