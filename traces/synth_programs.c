@@ -43,7 +43,8 @@ struct programs {
     double think_mu, think_sigma, tool_s, pace_s;
     double ttft_s, tbt_s, ttlt_s;
     /* state */
-    struct dist *prompt, *output, *turns, *message, *call_prompt, *call_output;
+    struct dist *prompt, *output, *turns, *message;
+    struct dist *call_prompt[MOST_SHAPES], *call_output[MOST_SHAPES]; /* by shape */
     struct shape shape[MOST_SHAPES];
     size_t n_shape;
     struct rng_stream s;
@@ -57,6 +58,7 @@ struct programs {
     uint32_t client, stage, n_stage, call;
     const struct shape *calls; /* NULL = one call a stage */
     double call_end_s[MOST_CALLS]; /* of a graph */
+    size_t nth_shape;          /* which it is */
     double at_s, end_s, gap_s; /* of the stage; when its last call is answered */
     uint64_t history_tok;      /* conversation so far */
     double level;
@@ -99,8 +101,10 @@ static const struct opt_row programs_options[] = {
      "joined by +, or - for none; calls are separated by ; and alternatives by | (a fork of three: "
      "-;1;1;1;2+3+4)", NULL},
     ROW_LENGTHS("call_prompt", call_prompt_text, "lognormal(median=498,mean=1911)",
-                "prompts of calls (JITServe's deep research: mean 1,911, P95 7,573)"),
-    ROW_LENGTHS("call_output", call_output_text, "1..256", "answers of calls (JITServe: at most 256)"),
+                "prompts of calls (JITServe's deep research: mean 1,911, P95 7,573); alternatives, one for each "
+                "of those of stages or graphs, are separated by |"),
+    ROW_LENGTHS("call_output", call_output_text, "1..256",
+                "answers of calls (JITServe: at most 256), as call_prompt"),
     ROW_S("tool", tool_s, "0.925", "mean time between stages, exponential (Continuum's SWE traces: 0.925)"),
     ROW_S("pace", pace_s, "0.02", "assumed time of an output token in the trace's own times"),
     ROW_S("ttft", ttft_s, "0.8", "TTFT goal of the latency class at level 1 (0 = none)"),
@@ -203,6 +207,31 @@ static int parse_graphs(struct programs *g, struct arena *a, struct err *e)
     }
 }
 
+/* One text for all shapes, or one for each. */
+static int parse_by_shape(const struct programs *g, struct dist **to, const char *text, const char *what,
+                          struct arena *a, struct err *e)
+{
+    size_t n = 0;
+    for (const char *p = text; p; n++) {
+        const char *bar = strchr(p, '|');
+        const char *one = arena_strndup(a, p, bar ? (size_t)(bar - p) : strlen(p));
+        if (!one) {
+            return err_set(e, SIM_E_NOMEM, "out of memory for lengths of calls");
+        }
+        if (n < g->n_shape && dist_parse(&to[n], one, what, a, e) < 0) {
+            return e->code;
+        }
+        p = bar ? bar + 1 : NULL;
+    }
+    if (n != 1 && n != g->n_shape) {
+        return err_set(e, SIM_E_CONFIG, "%s: %zu alternatives, where there are %zu shapes of programs", what, n, g->n_shape);
+    }
+    for (size_t i = n; i < g->n_shape; i++) {
+        to[i] = to[0];
+    }
+    return 0;
+}
+
 static int parse_lengths(struct programs *g, struct arena *a, struct err *e)
 {
     const struct {
@@ -211,15 +240,16 @@ static int parse_lengths(struct programs *g, struct arena *a, struct err *e)
     } all[] = {{&g->prompt, g->prompt_text, "prompt"},
                {&g->output, g->output_text, "output"},
                {&g->turns, g->turns_text, "turns"},
-               {&g->message, g->message_text, "message"},
-               {&g->call_prompt, g->call_prompt_text, "call_prompt"},
-               {&g->call_output, g->call_output_text, "call_output"}};
+               {&g->message, g->message_text, "message"}};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
         if (dist_parse(all[i].to, all[i].text, all[i].what, a, e) < 0) {
             return e->code;
         }
     }
-    return 0;
+    if (parse_by_shape(g, g->call_prompt, g->call_prompt_text, "call_prompt", a, e) < 0) {
+        return e->code;
+    }
+    return parse_by_shape(g, g->call_output, g->call_output_text, "call_output", a, e);
 }
 
 static int programs_open(void *state, struct trace *t, struct err *e)
@@ -309,7 +339,8 @@ static bool begin(struct programs *g)
     g->calls = NULL;
     g->n_stage = g->class == SLO_LATENCY ? dist_draw(g->turns, draw(g, DRAW_TURNS)) : 1;
     if (g->class == SLO_COMPOUND) {
-        g->calls = &g->shape[(size_t)(draw(g, DRAW_SHAPE) * (double)g->n_shape)];
+        g->nth_shape = (size_t)(draw(g, DRAW_SHAPE) * (double)g->n_shape);
+        g->calls = &g->shape[g->nth_shape];
         g->n_stage = g->calls->graph ? g->calls->n_depth : (uint32_t)g->calls->n;
     }
     g->level = (double)(g->id % (uint64_t)g->levels + 1);
@@ -370,8 +401,8 @@ static int fill_call(struct programs *g, struct arrival *a)
     if (!g->calls) {
         return fill_turn(g, a);
     }
-    a->prompt_tok = dist_draw(g->call_prompt, draw_call(g, CALL_PROMPT));
-    a->output_tok = dist_draw(g->call_output, draw_call(g, CALL_OUTPUT));
+    a->prompt_tok = dist_draw(g->call_prompt[g->nth_shape], draw_call(g, CALL_PROMPT));
+    a->output_tok = dist_draw(g->call_output[g->nth_shape], draw_call(g, CALL_OUTPUT));
     return 0;
 }
 

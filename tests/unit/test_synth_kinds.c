@@ -357,6 +357,31 @@ static void test_tree_of_thought(void **state)
     }
 }
 
+/* Alternatives of lengths go with those of the stages. */
+static void test_lengths_by_shape(void **state)
+{
+    struct trace *t = open_spec("synth:programs{mix=0;0;1,programs=200,stages=1|1;2,call_prompt=100|200,"
+                                "call_output=5|7}");
+    static uint32_t calls[201], prompt[201];
+    uint32_t shapes[2] = {0, 0};
+    struct arrival a;
+
+    (void)state;
+    while (next_of(t, &a)) {
+        assert_true(a.prompt_tok == 100 || a.prompt_tok == 200);
+        assert_int_equal(a.output_tok, a.prompt_tok == 100 ? 5 : 7);
+        assert_true(prompt[a.session] == 0 || prompt[a.session] == a.prompt_tok);
+        prompt[a.session] = a.prompt_tok;
+        calls[a.session]++;
+    }
+    trace_close(t);
+    for (int i = 1; i <= 200; i++) {
+        assert_int_equal(calls[i], prompt[i] == 100 ? 1 : 3);
+        shapes[prompt[i] == 200]++;
+    }
+    assert_true(shapes[0] > 70 && shapes[1] > 70);
+}
+
 static void test_mix(void **state)
 {
     struct trace *t = open_spec("synth:jitserve-mix{clients=3,mix=1;1;0.142857;0.5}");
@@ -417,6 +442,36 @@ static void test_graphs(void **state)
     assert_true(out_of_order > 50 && out_of_order < 150); /* gaps are drawn: 3 before 2 in about half */
 }
 
+/* Means of what is left of NanoFlow's files when prompts and answers above 1024 tokens are taken out. */
+static void test_chat_lengths(void **state)
+{
+    static const struct {
+        const char *spec;
+        double prompt, output;
+    } of[] = {{"synth:sharegpt{rates=100,duration=300}", 108.3, 316.9},
+              {"synth:lmsys{rates=100,duration=300}", 89.0, 205.3}};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct trace *t = open_spec(of[i].spec);
+        double n = 0, prompt = 0, output = 0;
+        bool seen[27] = {false};
+        struct arrival a;
+
+        while (next_of(t, &a)) {
+            assert_true(a.prompt_tok <= 1024 && a.output_tok <= 1024 && a.max_output_tok == 1024);
+            n++;
+            prompt += a.prompt_tok;
+            output += a.output_tok;
+            seen[a.client] = true;
+        }
+        trace_close(t);
+        near(prompt / n, of[i].prompt, 0.04, "mean prompt");
+        near(output / n, of[i].output, 0.03, "mean answer");
+        assert_true(seen[0] && seen[26]);
+    }
+}
+
 static void expect_bad_spec(const char *spec, const char *why)
 {
     struct trace *t;
@@ -433,6 +488,8 @@ static void expect_bad_spec(const char *spec, const char *why)
 static void test_programs_errors(void **state)
 {
     (void)state;
+    expect_bad_spec("synth:programs{call_prompt=1|2|3}", "call_prompt: 3 alternatives, where there are 2 shapes");
+    expect_bad_spec("synth:programs{call_output=1..9|oops}", "call_output");
     expect_bad_spec("synth:programs{stages=3;x}", "stages '3;x'");
     expect_bad_spec("synth:programs{stages=3;}", "stages '3;'");
     expect_bad_spec("synth:programs{stages=}", "stages");
@@ -456,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_chat),                  cmocka_unit_test(test_tree_of_thought),
         cmocka_unit_test(test_graphs),
         cmocka_unit_test(test_mix),                   cmocka_unit_test(test_programs_errors),
+        cmocka_unit_test(test_lengths_by_shape),      cmocka_unit_test(test_chat_lengths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
