@@ -16,7 +16,8 @@ static const char usage[] =
     "\n"
     "Simulates what a paper ran and prints, for each published number, ours, the ratio and a verdict:\n"
     "inside or outside of the tolerance, or, where the order is what was published, whether it holds.\n"
-    "Nothing is tuned per figure. Where ours is a mean over repetitions, its standard deviation is shown.\n"
+    "Nothing is tuned per figure. Where ours is the mean over repetitions, its 95 % interval and standard\n"
+    "deviation are shown.\n"
     "What lies outside is explained in results/reproduce/.\n"
     "\n"
     "  --list             what can be reproduced; with --format json also the list that each is in, whose\n"
@@ -251,6 +252,7 @@ static void print_row(const struct repro_row *r, int width)
     printf("  %-*s", width, r->row);
     print_number(r->published, 12);
     print_number(r->ours, 12);
+    print_number(r->half, 10);
     print_number(r->sd, 10);
     print_number(ratio, 8);
     if (isfinite(r->tolerance)) {
@@ -286,8 +288,8 @@ static void print_text(const struct repro *p, const struct reproduction *r, size
     int width = name_width(p, from);
     bool skipped = false;
 
-    printf("%s: %s, %s\n  %-*s%12s%12s%10s%8s%10s  %s\n", r->id, r->paper, r->what, width, "",
-           "published", "ours", "sd", "ratio", "tolerance", "verdict");
+    printf("%s: %s, %s\n  %-*s%12s%12s%10s%10s%8s%10s  %s\n", r->id, r->paper, r->what, width, "",
+           "published", "ours", "+-95 %", "sd", "ratio", "tolerance", "verdict");
     for (size_t i = from; i < p->n; i++) {
         print_row(&p->row[i], width);
         skipped = skipped || p->row[i].verdict == REPRO_SKIPPED;
@@ -317,6 +319,7 @@ static void print_json(const struct repro *p)
         json_kv_double(&w, "published", r->published);
         json_kv_double(&w, "ours", r->ours);
         json_kv_double(&w, "sd", r->sd);
+        json_kv_double(&w, "ci95", r->half);
         json_kv_double(&w, "ratio", r->ours / r->published);
         json_kv_double(&w, "tolerance", r->tolerance);
         json_kv_double(&w, "from", r->lo);

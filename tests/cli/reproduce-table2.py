@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 
-KEYS = {"id", "row", "unit", "published", "ours", "sd", "ratio", "tolerance", "from", "to", "verdict"}
+KEYS = {"id", "row", "unit", "published", "ours", "sd", "ci95", "ratio", "tolerance", "from", "to", "verdict"}
 VERDICTS = {"inside", "outside", "order holds", "order fails", "skipped"}
 ORDER = ["RPM 5", "RPM 20", "VTC oracle", "VTC predict", "VTC", "LCF", "FCFS"]
 # Sheng et al., OSDI'24, table 2.
@@ -27,7 +27,7 @@ check(isinstance(rows, list) and rows, "not an array of rows")
 for r in rows:
     check(set(r) == KEYS, "keys are %s" % sorted(r))
     check(r["id"] == "vtc-table2" and r["verdict"] in VERDICTS, "row %s" % r)
-    for key in ("published", "ours", "sd", "ratio", "tolerance", "from", "to"):
+    for key in ("published", "ours", "sd", "ci95", "ratio", "tolerance", "from", "to"):
         check(r[key] is None or isinstance(r[key], (int, float)), "%s is %r" % (key, r[key]))
 if all(r["verdict"] == "skipped" for r in rows):
     print("the recorded runs are not here")

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim/cli/reproduce/reproduce.h"
 
+#include <gsl/gsl_cdf.h>
 #include <math.h>
 #include <string.h>
 
@@ -58,6 +59,11 @@ double repro_sd(const struct repro_estimate *v)
     return v->n > 1 ? sqrt(fmax(0, (v->sum_sq - v->n * mean * mean) / (v->n - 1))) : (double)NAN;
 }
 
+double repro_half(const struct repro_estimate *v)
+{
+    return v->n > 1 ? gsl_cdf_tdist_Pinv(0.975, v->n - 1) * repro_sd(v) / sqrt(v->n) : (double)NAN;
+}
+
 int repro_value(struct repro *p, const char *row, const char *unit, double published,
                 const struct repro_estimate *ours, double tolerance, struct err *e)
 {
@@ -68,7 +74,8 @@ int repro_value(struct repro *p, const char *row, const char *unit, double publi
         v = fabs(mean - published) <= tolerance * fabs(published) ? REPRO_INSIDE : REPRO_OUTSIDE;
     }
     return add(p, (struct repro_row){.row = row, .unit = unit, .published = published, .ours = mean,
-                                     .sd = repro_sd(ours), .tolerance = tolerance, .lo = NAN, .hi = NAN, .verdict = v}, e);
+                                     .sd = repro_sd(ours), .half = repro_half(ours), .tolerance = tolerance,
+                                     .lo = NAN, .hi = NAN, .verdict = v}, e);
 }
 
 int repro_order(struct repro *p, const char *row, const double *value, size_t n, struct err *e)
@@ -84,7 +91,8 @@ int repro_order(struct repro *p, const char *row, const double *value, size_t n,
         v = isfinite(value[i]) ? v : REPRO_SKIPPED;
     }
     return add(p, (struct repro_row){.row = row, .unit = "", .published = NAN, .ours = NAN,
-                                     .sd = NAN, .tolerance = NAN, .lo = NAN, .hi = NAN, .verdict = v}, e);
+                                     .sd = NAN, .half = NAN, .tolerance = NAN, .lo = NAN, .hi = NAN,
+                                     .verdict = v}, e);
 }
 
 int repro_number(struct repro *p, const char *row, const char *unit, double published, double ours,
@@ -107,7 +115,8 @@ int repro_between(struct repro *p, const char *row, const char *unit, double pub
                                                     : REPRO_INSIDE;
 
     return add(p, (struct repro_row){.row = row, .unit = unit, .published = published, .ours = mean,
-                                     .sd = repro_sd(ours), .tolerance = NAN, .lo = lo, .hi = hi,
+                                     .sd = repro_sd(ours), .half = repro_half(ours), .tolerance = NAN,
+                                     .lo = lo, .hi = hi,
                                      .verdict = v}, e);
 }
 

@@ -17,6 +17,7 @@ struct repro_row {
     const char *id, *row, *unit;
     double published, ours; /* NaN = none */
     double sd;              /* of ours over the repetitions; NaN = not an average */
+    double half;            /* half width of the 95 % interval of ours (Student t); NaN likewise */
     double tolerance;       /* |ours/published - 1| allowed; NaN = an order, or nothing to compare */
     double lo, hi;          /* where ours has to lie when no relative tolerance says it; NaN = open */
     enum repro_verdict verdict;
@@ -29,6 +30,8 @@ struct repro_row {
 #define REPRO_TOL_DIFF     0.15 /* differences in service: mean and maximum */
 #define REPRO_TOL_VARIANCE 0.30 /* their variance, a square */
 #define REPRO_TOL_COUNT    0.006 /* rejections: 1 of 176 */
+#define REPRO_TOL_GAIN     0.20 /* one system's number over another's, where the source's machine is not known */
+#define REPRO_POINTS       0.10 /* shares and reductions: points of per cent, for repro_between */
 
 struct repro {
     struct arena ar;
@@ -73,6 +76,7 @@ struct repro_estimate {
 void repro_note(struct repro_estimate *v, double x);
 double repro_mean(const struct repro_estimate *v); /* NaN when empty */
 double repro_sd(const struct repro_estimate *v);
+double repro_half(const struct repro_estimate *v); /* half width of the mean's 95 % interval; NaN below 2 */
 
 /* A published number beside ours; a NaN or an empty estimate is a skipped row. */
 int repro_value(struct repro *p, const char *row, const char *unit, double published,
