@@ -8,6 +8,7 @@
 #include "sim/core/err.h"
 #include "sim/core/hist.h"
 #include "sim/core/opt.h"
+#include "sim/core/slo_class.h"
 #include "sim/core/types.h"
 
 /* Every field is described by a row of run_options (its key, unit, range, default, help). Immutable
@@ -106,6 +107,12 @@ struct request_row {
     const char *reason; /* static; NULL when ok */
     const char *client_name; /* as the trace spells it; borrowed until the call returns */
     double measured_ttft_s, measured_e2e_s; /* of the trace; NaN */
+    /* Goals in force, 0 = none; whether all were met. Calls of a compound program meet theirs together, which
+     * is known only when the last has left: false here. */
+    enum slo_class slo_class;
+    float ttft_slo_ms, tpot_slo_ms, e2e_slo_ms;
+    bool met_goals;
+    uint64_t session; /* 0 = none */
 };
 
 struct run_result {

@@ -181,7 +181,7 @@ static void count_completed(struct metrics *m, const struct req *r, const struct
 }
 
 static int tell_hook(struct metrics *m, const struct req *r, const struct live *l, bool rejected,
-                     const char *why, sim_ns now, struct err *e)
+                     bool met_goals, const char *why, sim_ns now, struct err *e)
 {
     bool started = r->first_token_ns != SIM_NEVER;
     struct request_row row = {
@@ -200,6 +200,12 @@ static int tell_hook(struct metrics *m, const struct req *r, const struct live *
         .client_name = m->client_name(m->client_name_ctx, r->client),
         .measured_ttft_s = l->measured_ttft_s,
         .measured_e2e_s = l->measured_e2e_s,
+        .slo_class = (enum slo_class)r->slo_class,
+        .ttft_slo_ms = r->ttft_slo_ms,
+        .tpot_slo_ms = r->tpot_slo_ms,
+        .e2e_slo_ms = r->e2e_slo_ms,
+        .met_goals = met_goals,
+        .session = r->session,
     };
 
     return m->hooks->request(m->hooks->ctx, &row, e);
@@ -224,7 +230,8 @@ static void count_refused(struct metrics *m, const struct req *r, const struct l
     m->refused[k].n++;
 }
 
-static void count_goals(struct metrics *m, const struct req *r, const struct live *l, const char *why,
+/* Whether all goals were met. */
+static bool count_goals(struct metrics *m, const struct req *r, const struct live *l, const char *why,
                         sim_ns now)
 {
     enum attain_verdict v = attain_left(&m->attain, r, id_of(m, r), l, why, now);
@@ -234,6 +241,7 @@ static void count_goals(struct metrics *m, const struct req *r, const struct liv
         c->slo_all++;
         c->slo_met += v == ATTAIN_MET;
     }
+    return v == ATTAIN_MET;
 }
 
 static int on_left(void *o, const struct req *r, const struct live *l, bool rejected, const char *why,
@@ -249,7 +257,7 @@ static int on_left(void *o, const struct req *r, const struct live *l, bool reje
         m->longest_wait_ns = waited;
     }
     m->last_leave_ns = now + m->output_delay_ns;
-    count_goals(m, r, l, why, now);
+    bool met_goals = count_goals(m, r, l, why, now);
     if (!why) {
         count_completed(m, r, l, now);
     } else if (rejected) {
@@ -268,7 +276,7 @@ static int on_left(void *o, const struct req *r, const struct live *l, bool reje
     if (m->out_of_memory) {
         return err_set(e, SIM_E_NOMEM, "out of memory for the metrics of %u clients", m->n_clients);
     }
-    return m->hooks && m->hooks->request ? tell_hook(m, r, l, rejected, why, now, e) : 0;
+    return m->hooks && m->hooks->request ? tell_hook(m, r, l, rejected, met_goals, why, now, e) : 0;
 }
 
 static void on_gap(void *o, sim_ns ns, uint64_t n)
