@@ -38,6 +38,16 @@ static const struct opt_choice unit_choices[] = {
     {NULL, NULL},
 };
 
+/* In the order of enum slo_class. */
+static const struct opt_choice class_choices[] = {
+    {"none", NULL},
+    {"latency", "TTFT and time between tokens"},
+    {"deadline", "the whole answer"},
+    {"compound", "the whole program"},
+    {"best-effort", "nothing in particular"},
+    {NULL, NULL},
+};
+
 #define AT(field) offsetof(struct columns, field)
 #define ROW_RATE                                                                                     \
     {"rate", OPT_DOUBLE, AT(rate), 0, 1e9, "0", "1/s",                                               \
@@ -67,6 +77,11 @@ const struct opt_row columns_options[] = {
      "prompts repeat exactly after this many requests (0 = never, -1 = from the layout)", NULL},
     {"session_rate", OPT_DOUBLE, AT(session_rate), 0, 1e6, "0", "1/s",
      "start sessions at random at this rate (0 = at the times of the file)", NULL},
+    {"programs", OPT_BOOL, AT(programs), 1, 0, "off", "1",
+     "a session with its sub-agents is one program, of class compound: who waits for whom follows from when "
+     "calls began and ended", NULL},
+    {"slo_class", OPT_CHOICE, AT(slo_class), 1, 0, "none", "1", "class of requests that have none",
+     class_choices},
     {"time", OPT_STRING, AT(time_name), 1, 0, NULL, "1", "name of the column with arrival times", NULL},
     {"time_unit", OPT_CHOICE, AT(time_unit), 1, 0, "auto", "1", "unit of that column", unit_choices},
     {"prompt", OPT_STRING, AT(prompt_name), 1, 0, NULL, "1", "name of the column with prompt lengths",
@@ -126,6 +141,20 @@ static int check_times(struct columns *c, struct trace *t, struct err *e)
     return 0;
 }
 
+static int check_programs(struct columns *c, struct trace *t, struct err *e)
+{
+    if (!c->programs) {
+        return 0;
+    }
+    if (c->col[COL_SESSION] < 0 || c->col[COL_TOOK] < 0 || c->col[COL_AFTER] >= 0 || c->rate > 0 ||
+        c->unsorted == TRI_OFF) {
+        return trace_bad(t, e, "programs=on needs a column of sessions and one of how long calls took (dur_s, "
+                         "api_s, llm_wall_s), and neither rate, unsorted=off nor a column 'after'");
+    }
+    c->slo_class = c->slo_class == SLO_NONE ? SLO_COMPOUND : c->slo_class;
+    return 0;
+}
+
 static int check_hashes(struct columns *c, struct trace *t, struct err *e)
 {
     if (c->col[COL_HASH] >= 0 && c->block_tok == 0 && c->col[COL_HASH_TOK] < 0) {
@@ -146,7 +175,7 @@ static unsigned find_caps(const struct columns *c)
     caps |= hashes ? TRACE_HASHES : 0;
     caps |= c->col[COL_TTFT] >= 0 || c->col[COL_E2E] >= 0 ? TRACE_MEASURED : 0;
     caps |= c->col[COL_CLIENT] >= 0 ? TRACE_CLIENTS : 0;
-    caps |= c->col[COL_AFTER] >= 0 ? TRACE_CALLS : 0;
+    caps |= c->col[COL_AFTER] >= 0 || c->programs ? TRACE_CALLS : 0;
     return caps;
 }
 
@@ -172,6 +201,9 @@ static int open_any(struct columns *c, struct trace *t, struct err *e)
     rc = check_times(c, t, e);
     if (rc == 0) {
         rc = check_hashes(c, t, e);
+    }
+    if (rc == 0) {
+        rc = check_programs(c, t, e);
     }
     if (rc == 0) {
         rc = columns_side(c, t, e);
@@ -282,6 +314,7 @@ static int read_slo_class(struct columns *c, struct trace *t, struct arrival *a,
 {
     const char *text = text_of(c, COL_SLO_CLASS);
     if (*text == '\0') {
+        a->slo_class = (uint8_t)c->slo_class;
         return 0;
     }
     int class = slo_class_find(text, strlen(text));
@@ -350,10 +383,16 @@ static int read_session(struct columns *c, struct trace *t, struct arrival *a, u
     }
     int rc = trace_session_id(t, text, strlen(text), ret_scope, e);
     a->session = *ret_scope;
+    uint64_t conversation = *ret_scope;
     if (rc == 0 && *text && given(c, COL_SUB) && strcmp(text_of(c, COL_SUB), "0") != 0) {
         int n = snprintf(name, sizeof(name), "%.100s/%.100s", text, text_of(c, COL_SUB));
-        rc = trace_session_id(t, name, (size_t)n, &a->session, e);
+        rc = trace_session_id(t, name, (size_t)n, &conversation, e);
     }
+    if (c->programs) {
+        a->call = (uint32_t)conversation;
+        return rc == 0 ? read_measured(c, t, COL_TOOK, &a->measured_e2e_s, e) : rc;
+    }
+    a->session = conversation;
     return rc;
 }
 

@@ -29,6 +29,7 @@ enum column {
     COL_HASH,
     COL_TTFT,
     COL_E2E,
+    COL_TOOK, /* how long the call took, where sessions are programs */
     COL_INDEX, /* row of the file beside it */
     COL_CHARS, /* characters of the output: a guess of its length */
     COL_COUNT
@@ -59,7 +60,8 @@ struct side_ids {
 struct columns {
     /* options */
     double rate, cv, session_rate, spread_s;
-    int64_t incomplete, unsorted, scope, time_unit;
+    int64_t incomplete, unsorted, scope, time_unit, slo_class;
+    bool programs;
     int64_t default_output, block_tok, prompt_cycle;
     const char *time_name, *prompt_name, *output_name, *client_name, *session_name;
     /* the file */
@@ -92,6 +94,9 @@ bool columns_know_header(const char *head);
 
 /* columns_map.c: fill col, unit_ns and layout from the header. */
 int columns_map(struct columns *c, struct trace *t, struct err *e);
+/* columns_programs.c: sessions as graphs of calls. Row by row, `call` holds the number of the conversation
+ * (main one or sub-agent's) and measured_e2e_s how long the call took. */
+int columns_link_programs(void *state, struct trace *t, struct store *all, struct err *e);
 /* columns_side.c: files that lie beside the requests. */
 int columns_side(struct columns *c, struct trace *t, struct err *e);
 

@@ -66,6 +66,9 @@ static const struct alias aliases[] = {
     {COL_E2E, "e2e_client_s", S, false},
     {COL_E2E, "e2e_latency_s", S, false},
     {COL_E2E, "e2e_ms", MS, false},
+    {COL_TOOK, "dur_s", S, false},
+    {COL_TOOK, "api_s", S, false},
+    {COL_TOOK, "llm_wall_s", S, false},
     {COL_INDEX, "i", 0, false},
     {COL_CHARS, "text_chars_total", 0, false},
 };

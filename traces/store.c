@@ -50,14 +50,21 @@ bool store_push(struct store *s, const struct arrival *a)
     if (!push_ids(s, a->hash, a->n_hash)) {
         return false;
     }
-    size_t then = s->n_runs;
-    if (!push_ids(s, a->after, a->n_after)) {
+    s->row[s->n] = (struct stored){.a = *a, .first_run = first, .n_runs = (uint32_t)(s->n_runs - first)};
+    s->row[s->n].a.hash = NULL;
+    return store_set_after(s, s->n++, a->after, a->n_after);
+}
+
+bool store_set_after(struct store *s, size_t i, const uint64_t *id, uint32_t n)
+{
+    struct stored *r = &s->row[i];
+    r->first_after = s->n_runs;
+    if (!push_ids(s, id, n)) {
         return false;
     }
-    s->row[s->n] = (struct stored){.a = *a, .first_run = first, .n_runs = (uint32_t)(then - first),
-                                   .n_after_runs = (uint32_t)(s->n_runs - then)};
-    s->row[s->n].a.hash = NULL;
-    s->row[s->n++].a.after = NULL;
+    r->n_after_runs = (uint32_t)(s->n_runs - r->first_after);
+    r->a.n_after = n;
+    r->a.after = NULL;
     return true;
 }
 
@@ -109,7 +116,7 @@ bool store_get(struct store *s, size_t i, struct arrival *ret)
 {
     const struct stored *r = &s->row[i];
     if (!expand(s, r->first_run, r->n_runs, &s->ids) ||
-        !expand(s, r->first_run + r->n_runs, r->n_after_runs, &s->after)) {
+        !expand(s, r->first_after, r->n_after_runs, &s->after)) {
         return false;
     }
     *ret = r->a;

@@ -15,7 +15,7 @@ struct id_run {
 
 struct stored {
     struct arrival a; /* a.hash and a.after unused */
-    size_t first_run; /* runs of hash ids, then runs of calls that it waits for */
+    size_t first_run, first_after; /* runs of hash ids, and of calls that it waits for */
     uint32_t n_runs, n_after_runs;
 };
 
@@ -28,6 +28,8 @@ struct store {
 };
 
 bool store_push(struct store *s, const struct arrival *a);
+/* Row i waits for these calls. */
+bool store_set_after(struct store *s, size_t i, const uint64_t *id, uint32_t n);
 /* Stable, by time. */
 bool store_sort(struct store *s);
 /* Row i; its ids live until the next call. */

@@ -19,4 +19,5 @@ const struct trace_ops trace_columns = {
     .open = columns_open,
     .next = columns_next,
     .close = columns_close,
+    .sorted = columns_link_programs,
 };

@@ -270,7 +270,10 @@ static int fill_sorted(struct trace *t, struct err *e)
     }
     t->total = t->sorted.n;
     t->pull = pull_sorted;
-    return rc < 0 ? rc : renumber_clients(t, e);
+    if (rc == 0) {
+        rc = renumber_clients(t, e);
+    }
+    return rc == 0 && t->ops->sorted ? t->ops->sorted(t->state, t, &t->sorted, e) : rc;
 }
 
 static int fill_tick(struct trace *t, struct err *e)

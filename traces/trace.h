@@ -51,6 +51,7 @@ enum trace_caps {
 };
 
 struct trace; /* an open trace */
+struct store; /* traces/store.h */
 
 /* What a format must provide. `input` below is a line source that hides plain, gzip and stdin. */
 struct trace_input;
@@ -69,6 +70,9 @@ struct trace_ops {
      * format has none (0). The core checks order, zero lengths and ranges. */
     int (*next)(void *state, struct trace *t, struct arrival *a, struct err *e);
     void (*close)(void *state);
+    /* Of a reader that sorts: all of its requests, sorted, before the first is handed out. NULL = nothing
+     * to do. 0 or < 0. */
+    int (*sorted)(void *state, struct trace *t, struct store *all, struct err *e);
 };
 
 /* Open `path` ("-" = standard input; gzip by its magic). `format` NULL or "auto" = probe, else a name
