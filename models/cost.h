@@ -47,6 +47,24 @@ struct cost_env {
     const char *provenance;        /* "roofline, H100 datasheet, efficiency 0.70/0.80 ..." */
 };
 
+/* One iteration taken apart, for executors that walk the layers: whole = front + layers * attn + dense
+ * layers * dense + MoE layers * (shared + experts) + back, within rounding (a tick per part). */
+struct cost_parts {
+    sim_tick front;   /* before the first layer: host time */
+    sim_tick attn;    /* one layer up to its feed-forward: norms, projections, attention, communication */
+    sim_tick dense;   /* feed-forward of one dense layer */
+    sim_tick shared;  /* one MoE layer without its routed experts: router, shared experts */
+    sim_tick experts; /* its routed experts, as many as `iteration` expects the tokens to hit */
+    sim_tick back;    /* behind the last layer: LM head, sampling */
+    /* Routed experts of one layer in one kernel, seconds: see cost_experts_s. */
+    struct cost_expert {
+        double read;  /* weights of one expert */
+        double flop;  /* arithmetic of one (token, expert) pair */
+        double io;    /* activations of one pair */
+        double floor; /* no kernel is shorter */
+    } expert;
+};
+
 struct cost_ops {
     const char *name, *summary, *source;
     size_t state_size; /* zeroed, from env->arena */
@@ -57,7 +75,19 @@ struct cost_ops {
     /* 1 when the shape lies outside the range the model was fitted on (warned once per run);
      * NULL = never. */
     int (*outside)(const void *state, const struct batch_shape *s);
+    /* The iteration layer by layer; NULL = the model knows iterations only (cost_take_apart then splits
+     * them evenly). */
+    void (*parts)(const void *state, const struct batch_shape *s, struct cost_parts *ret);
 };
+
+/* `ops->parts`, or an even split over the layers of `m`: no front and no back; within a MoE layer time
+ * goes with the parameters that one token reads. */
+void cost_take_apart(const struct cost_ops *ops, const void *state, const struct llm_shape *m,
+                     const struct batch_shape *s, struct cost_parts *ret);
+/* `n_experts` different experts (an expectation need not be whole) with `n_pairs` (token, expert) pairs
+ * in all, whose weights take `scale` times the bytes of the model's own type: max(arithmetic, traffic,
+ * floor). 0 for no expert. */
+double cost_experts_s(const struct cost_expert *x, double n_experts, double n_pairs, double scale);
 
 /* No iteration is longer than this (73 minutes): sums over an epoch stay far from overflow. */
 #define COST_TICK_MAX ((sim_tick)1 << 62)

@@ -44,6 +44,7 @@ struct roofline_state {
     /* from init */
     struct family proj, ffn, shared, small, head;
     double expert_flop, expert_read, expert_io, expert_floor; /* per token, per distinct expert */
+    double pair_flop, pair_io;            /* of one of a token's k experts */
     double experts, log_miss;             /* E, ln(1 - k/E) */
     double pair_s, pre_kv_s;              /* prefill attention: per pair; per context token */
     int64_t kv_tick;                      /* decode attention: per context token */
@@ -51,6 +52,7 @@ struct roofline_state {
     double comm_fix, comm_tok;
     double step_s, seq_s;
     uint64_t window;
+    uint32_t layers, dense_layers, moe_layers;
 };
 
 #define SHARE(field, dflt, text)                                                                   \
@@ -142,6 +144,8 @@ static void init_experts(struct roofline_state *s, const struct sizing *z)
     s->expert_io = z->moe_layers * k * (2.0 * m->hidden + m->ffn_matrices * m->moe_ffn / z->tp) *
                    z->act / z->mem;
     s->expert_floor = z->moe_layers * FFN_KERNELS * z->kernel_s;
+    s->pair_flop = s->expert_flop / k;
+    s->pair_io = s->expert_io / k;
 }
 
 /* Elementwise kernels, elements in and out per token: two norms with the residual (4 hidden each),
@@ -248,6 +252,9 @@ static int roofline_init(void *state, struct cost_env *env, struct err *e)
     init_head(s, &z, gpu_flops(g, act_type) * s->eff_gemm);
     init_attention(s, &z);
     init_comm(s, &z, g);
+    s->layers = m->layers;
+    s->moe_layers = llm_moe_layers(m);
+    s->dense_layers = s->layers - s->moe_layers;
     s->step_s = s->step_us * 1e-6;
     s->seq_s = s->seq_us * 1e-6;
     env->provenance = arena_printf(env->arena, "roofline: %s (%s, KV %s) on %u x %s, shares of peak "
@@ -298,11 +305,16 @@ static uint64_t padded(uint64_t n)
     return n <= 256 ? (n + 7) & ~7ull : (n + 15) & ~15ull;
 }
 
+static double tokens_run(const struct roofline_state *s, const struct batch_shape *b)
+{
+    uint64_t tok = b->prefill_tok + b->n_decode;
+    return (double)(s->graph_pad == PAD_VLLM ? padded(tok) : tok);
+}
+
 /* Everything that does not grow with the contexts. */
 static double dense_s(const struct roofline_state *s, const struct batch_shape *b)
 {
-    uint64_t tok = b->prefill_tok + b->n_decode;
-    double n = (double)(s->graph_pad == PAD_VLLM ? padded(tok) : tok);
+    double n = tokens_run(s, b);
     double rows = (double)b->n_decode + b->prefill_done;
     double t = family_s(&s->proj, n) + family_s(&s->ffn, n) + family_s(&s->shared, n) +
                family_s(&s->small, n) + expert_s(s, n) + s->comm_fix + s->comm_tok * n;
@@ -355,20 +367,46 @@ static struct line decode_attn(const struct roofline_state *s, const struct batc
     return l;
 }
 
+/* Attention of the iteration as a line in k: one kernel serves both kinds of work, so one launch. */
+static struct line attention(const struct roofline_state *s, const struct batch_shape *b)
+{
+    struct line l = decode_attn(s, b);
+    if (b->n_prefill == 0) {
+        return l;
+    }
+    sim_wide attn = (b->n_decode ? l.base : 0) + cost_ticks(prefill_attn_s(s, b));
+    return (struct line){attn > s->attn_floor_tick ? attn : s->attn_floor_tick, 0, 1};
+}
+
 static void roofline_iteration(const void *state, const struct batch_shape *b, struct cost_affine *ret)
 {
     const struct roofline_state *s = state;
-    if (b->n_prefill == 0) {
-        struct line l = decode_attn(s, b);
-        l.base += cost_ticks(dense_s(s, b));
-        cost_finish(ret, l.base, l.slope, l.valid);
-        return;
-    }
-    /* One kernel serves both kinds: one launch. */
-    struct line l = decode_attn(s, b);
-    sim_wide attn = (b->n_decode ? l.base : 0) + cost_ticks(prefill_attn_s(s, b));
-    attn = attn > s->attn_floor_tick ? attn : s->attn_floor_tick;
-    cost_finish(ret, attn + cost_ticks(dense_s(s, b)), 0, 1);
+    struct line l = attention(s, b);
+    cost_finish(ret, l.base + cost_ticks(dense_s(s, b)), l.slope, l.valid);
+}
+
+/* Of `m` layers that take `seconds` together, one; 0 where there are none. */
+static sim_tick one_of(double seconds, uint32_t m)
+{
+    return m > 0 ? cost_coef(seconds / m) : 0;
+}
+
+static void roofline_parts(const void *state, const struct batch_shape *b, struct cost_parts *ret)
+{
+    const struct roofline_state *s = state;
+    double n = tokens_run(s, b), rows = (double)b->n_decode + b->prefill_done;
+    double every = family_s(&s->proj, n) + family_s(&s->small, n) + s->comm_fix + s->comm_tok * n;
+    double pairs = s->moe_layers ? 1.0 / s->moe_layers : 0;
+    *ret = (struct cost_parts){
+        .front = cost_coef(s->step_s + s->seq_s * ((double)b->n_decode + b->n_prefill)),
+        .attn = (sim_tick)(attention(s, b).base / s->layers) + one_of(every, s->layers),
+        .dense = one_of(family_s(&s->ffn, n), s->dense_layers),
+        .shared = one_of(family_s(&s->shared, n), s->moe_layers),
+        .experts = one_of(expert_s(s, n), s->moe_layers),
+        .back = rows > 0 ? cost_coef(family_s(&s->head, rows)) : 0,
+        .expert = {.read = s->expert_read * pairs, .flop = s->pair_flop * pairs, .io = s->pair_io * pairs,
+                   .floor = s->expert_floor * pairs},
+    };
 }
 
 const struct cost_ops cost_roofline = {
@@ -379,4 +417,5 @@ const struct cost_ops cost_roofline = {
     .options = roofline_options,
     .init = roofline_init,
     .iteration = roofline_iteration,
+    .parts = roofline_parts,
 };

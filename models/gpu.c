@@ -131,12 +131,18 @@ static double runtime_bytes(uint32_t tp)
 int gpu_kv_tokens(const struct gpu_profile *g, const struct llm_shape *m, uint32_t tp, double util,
                   uint32_t max_batched_tok, uint32_t block_tok, int64_t *ret_tok, struct err *e)
 {
+    return gpu_kv_tokens_beside(g, m, llm_weight_bytes(m), tp, util, max_batched_tok, block_tok, ret_tok, e);
+}
+
+int gpu_kv_tokens_beside(const struct gpu_profile *g, const struct llm_shape *m, double weight_bytes, uint32_t tp,
+                         double util, uint32_t max_batched_tok, uint32_t block_tok, int64_t *ret_tok, struct err *e)
+{
     if (tp == 0 || block_tok == 0 || !(util > 0 && util <= 1)) {
         return err_set(e, SIM_E_CONFIG,
                        "KV pool: tensor-parallel degree and block size must be at least 1 and memory "
                        "utilisation in (0, 1]: got %u, %u, %g", tp, block_tok, util);
     }
-    double weights = llm_weight_bytes(m) / tp;
+    double weights = weight_bytes / tp;
     double other = activation_bytes(m, tp, max_batched_tok) + runtime_bytes(tp);
     double left = ceil(g->mem_bytes * util) - weights - other;
     double block = llm_kv_bytes_per_tok_rank(m, tp) * block_tok;

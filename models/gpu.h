@@ -39,5 +39,8 @@ double gpu_flops(const struct gpu_profile *g, enum dtype d);
  * one. SIM_E_CONFIG when the weights do not fit, saying by how much. */
 int gpu_kv_tokens(const struct gpu_profile *g, const struct llm_shape *m, uint32_t tp, double util,
                   uint32_t max_batched_tok, uint32_t block_tok, int64_t *ret_tok, struct err *e);
+/* The same when `weight_bytes` of the model, over all ranks, lie in GPU memory: experts may be elsewhere. */
+int gpu_kv_tokens_beside(const struct gpu_profile *g, const struct llm_shape *m, double weight_bytes, uint32_t tp,
+                         double util, uint32_t max_batched_tok, uint32_t block_tok, int64_t *ret_tok, struct err *e);
 
 #endif

@@ -12,6 +12,7 @@
 #include "policies/batcher.h"
 #include "policies/open.h"
 #include "sim/engine/engine.h"
+#include "sim/layers/setup.h"
 #include "sim/observe/metrics.h"
 #include "sim/observe/plan_file.h"
 #include "sim/workload.h"
@@ -40,6 +41,8 @@ struct run {
     bool engine_ready;
     struct metrics metrics;
     struct plan_file plan;
+    struct timeline timeline;
+    struct expert_run experts;
 };
 
 static int no_memory(struct run *r)
@@ -151,8 +154,8 @@ static int size_pool(struct run *r)
     } else if (c->kv_tokens > 0) {
         r->blocks = (uint64_t)c->kv_tokens / block;
     } else if (r->has_gpu && r->has_llm) {
-        if (gpu_kv_tokens(&r->gpu, &r->llm, (uint32_t)c->tp, c->gpu_mem_util,
-                          r->traits.max_batched_tok, block, &tok, r->err) < 0) {
+        if (gpu_kv_tokens_beside(&r->gpu, &r->llm, experts_weight_bytes(c, &r->llm), (uint32_t)c->tp,
+                                 c->gpu_mem_util, r->traits.max_batched_tok, block, &tok, r->err) < 0) {
             return r->err->code;
         }
         r->blocks = (uint64_t)tok / block;
@@ -293,6 +296,52 @@ static const char *client_name(void *ctx, uint32_t client)
     return name ? name : "?";
 }
 
+/* ---- executor, and files that hear of every step ---- */
+
+static int add_executor(struct run *r, struct engine_config *ec)
+{
+    if (r->hooks && r->hooks->timeline && timeline_open(&r->timeline, r->hooks->timeline, r->err) < 0) {
+        return r->err->code;
+    }
+    if (experts_open(&r->experts, r->cfg, r->has_llm ? &r->llm : NULL, r->has_gpu ? &r->gpu : NULL, r->cost,
+                     r->cost_state, r->timeline.out ? &r->timeline : NULL, r->arena, r->err) < 0) {
+        return r->err->code;
+    }
+    if (r->cfg->executor == EXECUTOR_LAYERS) {
+        ec->execute = layers_execute;
+        ec->execute_ctx = &r->experts.layers;
+    }
+    return 0;
+}
+
+static void on_step(void *ctx, const struct engine *e, const struct step *s)
+{
+    struct run *r = ctx;
+
+    if (r->plan.out) {
+        plan_file_step(&r->plan, e, s);
+    }
+    timeline_slice(&r->timeline, TRACK_STEP, e->cur_start_ns, e->cur_end_ns,
+                   "step %llu: %u decodes, %u chunks of %llu tokens", (unsigned long long)e->n.steps,
+                   s->shape.n_decode, s->shape.n_prefill, (unsigned long long)s->shape.prefill_tok);
+}
+
+static int add_step_files(struct run *r, struct engine_config *ec)
+{
+    const struct run_hooks *h = r->hooks;
+
+    if (h && h->plan_out &&
+        plan_file_open(&r->plan, h->plan_out, r->cfg, r->has_llm ? &r->llm : NULL, ec, r->err) < 0) {
+        return r->err->code;
+    }
+    if (r->plan.out || r->timeline.out) {
+        ec->obs.step = on_step;
+        ec->obs.step_o = r;
+        ec->skip = false;
+    }
+    return 0;
+}
+
 static int build_engine(struct run *r)
 {
     const struct run_config *c = r->cfg;
@@ -335,13 +384,8 @@ static int build_engine(struct run *r)
     r->metrics.client_name_ctx = r;
     ec.obs = metrics_observer(&r->metrics);
     r->engine_ready = true;
-    if (r->hooks && r->hooks->plan_out) {
-        if (plan_file_open(&r->plan, r->hooks->plan_out, c, r->has_llm ? &r->llm : NULL, &ec, r->err) < 0) {
-            return r->err->code;
-        }
-        ec.obs.step = plan_file_step;
-        ec.obs.step_o = &r->plan;
-        ec.skip = false;
+    if (add_executor(r, &ec) < 0 || add_step_files(r, &ec) < 0) {
+        return r->err->code;
     }
     return engine_init(&r->engine, &ec, r->arena, r->err);
 }
@@ -470,8 +514,8 @@ static int add_policy_stats(struct run *r, struct run_result *ret)
 
 static int fill_result(struct run *r, struct run_result *ret)
 {
-    if (metrics_finish(&r->metrics, capacity_req_s(r), ret, r->err) < 0 ||
-        add_policy_stats(r, ret) < 0) {
+    if (metrics_finish(&r->metrics, capacity_req_s(r) / experts_slowdown(&r->experts), ret, r->err) < 0 ||
+        add_policy_stats(r, ret) < 0 || experts_metrics(&r->experts, ret, r->arena, r->err) < 0) {
         return r->err->code;
     }
     ret->policy_oracle = r->policy_env.oracle;
@@ -493,6 +537,7 @@ static void tear_down(struct run *r)
         r->policy.ops->release(r->policy.st);
     }
     workload_close(&r->load);
+    experts_close(&r->experts);
 }
 
 int run_execute(const struct run_config *c, const struct run_hooks *h, struct run_result *ret,
@@ -515,6 +560,9 @@ int run_execute(const struct run_config *c, const struct run_hooks *h, struct ru
         rc = e->code;
     }
     if (plan_file_close(&r->plan, e) < 0 && rc == 0) {
+        rc = e->code;
+    }
+    if (timeline_close(&r->timeline, e) < 0 && rc == 0) {
         rc = e->code;
     }
     tear_down(r);

@@ -39,6 +39,16 @@ struct run_config {
     double host_kv_bytes;     /* "kv.host": host memory for swapped KV */
     double pcie_copy_s;       /* "pcie.copy": cost of one copy call */
     int64_t pcie_payload;     /* "pcie.payload": TLP payload bytes */
+    /* experts of a mixture of experts */
+    int64_t executor;         /* "executor": enum run_executor */
+    double experts_rate;      /* "experts.rate": share of each layer's experts in GPU memory */
+    double experts_bits;      /* "experts.bits": per weight; 0 = the weight type's */
+    bool experts_global;      /* "experts.global": one cache for all layers */
+    const char *experts_routes, *experts_evict, *experts_prefetch, *experts_miss;
+    int64_t experts_calls, experts_pieces; /* of one expert's copy */
+    bool experts_writeback;
+    double experts_link;      /* "experts.link": bytes/s from host to GPU; 0 = the GPU's PCIe */
+    int64_t experts_calibration; /* tokens */
     /* engine */
     const char *batcher, *policy;
     double request_delay_s;   /* "engine.request_delay": client to queue */
@@ -60,6 +70,8 @@ struct run_config {
     const char *data_dir;     /* "data_dir": folder with llms/ and gpus/; NULL = where installed */
     const char *label;
 };
+
+enum run_executor { EXECUTOR_WHOLE, EXECUTOR_LAYERS };
 
 extern const struct opt_row run_options[];
 
@@ -144,6 +156,8 @@ struct run_hooks {
     /* Every step of the run goes into this file, one line each (calibrate/probe/README.md); NULL = no.
      * The run then walks every step, which changes no result. */
     const char *plan_out;
+    /* What the lanes did when goes into this file as a Chrome trace (Perfetto); NULL = no. Walks, too. */
+    const char *timeline;
     void *ctx;
 };
 

@@ -7,10 +7,12 @@
 #include "models/gpu.h"
 #include "models/llm.h"
 #include "policies/batcher.h"
+#include "policies/experts.h"
 #include "policies/policy.h"
 #include "sim/cli/cli.h"
 #include "sim/fabric/topology.h"
 #include "sim/observe/metrics_glossary.h"
+#include "traces/routes.h"
 #include "traces/synth.h"
 #include "traces/trace.h"
 
@@ -118,6 +120,23 @@ static size_t add_costs(struct catalog_item *items)
     return n;
 }
 
+/* All kinds of plug-in begin with the same fields. */
+#define ADD_PLUGINS(function, list, type)                                                          \
+    static size_t function(struct catalog_item *items)                                             \
+    {                                                                                              \
+        size_t n = 0;                                                                              \
+        for (; list[n] && n < MAX_ITEMS; n++) {                                                    \
+            const struct type *p = list[n];                                                        \
+            items[n] = (struct catalog_item){p->name, p->summary, p->source, NULL, p->options,     \
+                                             p->state_size, NULL, NULL};                           \
+        }                                                                                          \
+        return n;                                                                                  \
+    }
+ADD_PLUGINS(add_evictions, evict_policies, evict_ops)
+ADD_PLUGINS(add_prefetches, prefetch_policies, prefetch_ops)
+ADD_PLUGINS(add_misses, miss_policies, miss_ops)
+ADD_PLUGINS(add_routes, routes_sources, routes_ops)
+
 static size_t add_traces(struct catalog_item *items, struct arena *ar)
 {
     size_t n = 0;
@@ -192,6 +211,18 @@ const struct catalog_item *catalog_items(enum catalog_kind k, const char *data_d
         break;
     case CATALOG_COST:
         *ret_n = add_costs(items);
+        break;
+    case CATALOG_EVICT:
+        *ret_n = add_evictions(items);
+        break;
+    case CATALOG_PREFETCH:
+        *ret_n = add_prefetches(items);
+        break;
+    case CATALOG_MISS:
+        *ret_n = add_misses(items);
+        break;
+    case CATALOG_ROUTES:
+        *ret_n = add_routes(items);
         break;
     case CATALOG_TRACE:
         *ret_n = add_traces(items, ar);

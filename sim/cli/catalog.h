@@ -16,6 +16,10 @@
     X(CATALOG_GPU, "gpu", "gpus")                                                                  \
     X(CATALOG_TOPOLOGY, "topology", "topologies")                                                  \
     X(CATALOG_COST, "cost", "costs")                                                               \
+    X(CATALOG_EVICT, "eviction", "evictions")                                                      \
+    X(CATALOG_PREFETCH, "prefetch", "prefetches")                                                  \
+    X(CATALOG_MISS, "miss", "misses")                                                              \
+    X(CATALOG_ROUTES, "route", "routes")                                                           \
     X(CATALOG_TRACE, "trace", "traces")                                                            \
     X(CATALOG_METRIC, "metric", "metrics")                                                         \
     X(CATALOG_OPTION, "option", "options")

@@ -10,7 +10,7 @@
 
 static const char usage[] =
     "usage: steelyard list policies|batchers|models|gpus|topologies|costs|traces|metrics|options\n"
-    "                      [--json]\n"
+    "                      |evictions|prefetches|misses|routes [--json]\n"
     "\n"
     "Prints a name and a line about each. 'steelyard explain NAME' says more.\n"
     "\n"
@@ -136,7 +136,7 @@ static int run(int argc, char **argv, struct err *e)
     enum catalog_kind kind = CATALOG_KINDS;
     if (!what) {
         return err_set(e, SIM_E_USAGE, "list what? policies, batchers, models, gpus, topologies, costs, "
-                                       "traces, metrics or options");
+                                       "evictions, prefetches, misses, routes, traces, metrics or options");
     }
     int rc = find_kind(what, &kind, e);
     if (rc < 0) {

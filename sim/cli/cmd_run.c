@@ -25,6 +25,7 @@ static const char usage[] =
     "  --requests FILE    one line per request into FILE (.csv or .jsonl)\n"
     "  --db FILE          keep the run in a results database (steelyard db, steelyard plot)\n"
     "  --plan-out FILE    every engine step, one JSON line each (executed by steelyard-probe)\n"
+    "  --timeline FILE    what GPU, copies and CPU did when (Chrome trace, for Perfetto)\n"
     "  --log FILE         decisions of a policy wrapped in log(...); - is stderr, the default\n"
     "  --dry-run          check everything, print the configuration that would run, and stop\n"
     "  --verbose          wall-clock time and speed on stderr\n"
@@ -42,7 +43,7 @@ enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_CSV };
 struct options {
     struct config_args args;
     enum format format;
-    const char *requests, *log, *db, *plan_out;
+    const char *requests, *log, *db, *plan_out, *timeline;
     const char *command; /* for the log of runs in the database */
     bool dry_run, verbose, quiet;
 };
@@ -75,6 +76,10 @@ static int parse_output_flag(struct options *o, int argc, char **argv, int *i, s
         return rc;
     }
     rc = cli_flag_value("--plan-out", argc, argv, i, &o->plan_out, e);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = cli_flag_value("--timeline", argc, argv, i, &o->timeline, e);
     if (rc != 0) {
         return rc;
     }
@@ -254,6 +259,7 @@ static int simulate(const struct options *o, const struct run_config *c, struct 
                               .progress = on_progress,
                               .log = on_log,
                               .plan_out = o->plan_out,
+                              .timeline = o->timeline,
                               .ctx = &w};
     double started_s = wall_s();
     int rc = watch_open(&w, o, e);

@@ -153,8 +153,14 @@ static int spec_text(struct resolver *r, const cJSON *object, const char *path, 
 
 static bool takes_spec(const char *key)
 {
-    return strcmp(key, "policy") == 0 || strcmp(key, "batcher") == 0 || strcmp(key, "cost") == 0 ||
-           strcmp(key, "trace.format") == 0;
+    static const char *const keys[] = {"policy", "batcher", "cost", "trace.format", "experts.routes",
+                                       "experts.evict", "experts.prefetch", "experts.miss"};
+    for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+        if (strcmp(key, keys[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool is_group(const char *key)
@@ -393,16 +399,19 @@ static int check_plugins(struct resolver *r, struct err *e)
 {
     const struct {
         enum catalog_kind kind;
-        const char *spec;
+        const char *spec, *key;
     } all[] = {
-        {CATALOG_POLICY, r->config->policy},
-        {CATALOG_BATCHER, r->config->batcher},
-        {CATALOG_COST, r->config->cost},
+        {CATALOG_POLICY, r->config->policy, "policy"},
+        {CATALOG_BATCHER, r->config->batcher, "batcher"},
+        {CATALOG_COST, r->config->cost, "cost"},
+        {CATALOG_EVICT, r->config->experts_evict, "experts.evict"},
+        {CATALOG_PREFETCH, r->config->experts_prefetch, "experts.prefetch"},
+        {CATALOG_MISS, r->config->experts_miss, "experts.miss"},
+        {CATALOG_ROUTES, r->config->experts_routes, "experts.routes"},
     };
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
         if (all[i].spec && check_plugin(all[i].kind, all[i].spec, r->ar, e) < 0) {
-            const char *key = catalog_singular(all[i].kind);
-            return err_wrap(e, "%s: ", r->origin[opt_find(run_options, key) - run_options]);
+            return err_wrap(e, "%s: ", r->origin[opt_find(run_options, all[i].key) - run_options]);
         }
     }
     return 0;

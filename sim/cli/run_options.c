@@ -18,6 +18,12 @@ static const struct opt_choice slo_tokens_choices[] = {
     {NULL, NULL},
 };
 
+static const struct opt_choice executor_choices[] = {
+    {"whole", "one number per step, from the cost model"},
+    {"layers", "layer by layer on lanes (GPU, copies, CPU); needed where experts are offloaded"},
+    {NULL, NULL},
+};
+
 const struct opt_row run_options[] = {
     /* ---- workload ---- */
     {"trace", OPT_STRING, FIELD(trace), ANY, NULL, NULL,
@@ -91,6 +97,37 @@ const struct opt_row run_options[] = {
      "FlexKV issue 193).", NULL},
     {"pcie.payload", OPT_INT, FIELD(pcie_payload), 128, 4096, "256", "byte",
      "Largest payload of a PCIe packet; 256 is what most server platforms set.", NULL},
+    /* ---- experts ---- */
+    {"executor", OPT_CHOICE, FIELD(executor), ANY, "whole", NULL,
+     "How a step becomes time.", executor_choices},
+    {"experts.rate", OPT_DOUBLE, FIELD(experts_rate), 0, 1, "1", "1",
+     "Share of each layer's routed experts that GPU memory holds (the cache rate of BuddyMoE and others); "
+     "the rest stays in host memory and is copied over PCIe. 1 offloads nothing.", NULL},
+    {"experts.bits", OPT_DOUBLE, FIELD(experts_bits), 0, 32, "0", "1",
+     "Bits per weight of an expert, scales included (4.5 for a Q4 file); 0 is the weight type's.", NULL},
+    {"experts.global", OPT_BOOL, FIELD(experts_global), ANY, "off", NULL,
+     "One cache for the experts of all layers (SmallThinker); off keeps one per layer.", NULL},
+    {"experts.routes", OPT_STRING, FIELD(experts_routes), ANY, "synth", NULL,
+     "Which experts tokens are sent to, with options (steelyard list routes).", NULL},
+    {"experts.evict", OPT_STRING, FIELD(experts_evict), ANY, "lru", NULL,
+     "Which expert leaves GPU memory, with options (steelyard list evictions).", NULL},
+    {"experts.prefetch", OPT_STRING, FIELD(experts_prefetch), ANY, "none", NULL,
+     "Which experts are fetched ahead, with options (steelyard list prefetches).", NULL},
+    {"experts.miss", OPT_STRING, FIELD(experts_miss), ANY, "wait", NULL,
+     "What becomes of an expert that is not in GPU memory when it is needed, with options (steelyard list "
+     "misses).", NULL},
+    {"experts.calls", OPT_INT, FIELD(experts_calls), 1, 1e4, "1", "1",
+     "Copy calls per expert, each of which costs pcie.copy: 1 where its matrices lie side by side, else 3.",
+     NULL},
+    {"experts.pieces", OPT_INT, FIELD(experts_pieces), 1, 16, "1", "1",
+     "An expert is copied in so many pieces; between two of them an urgent copy may come first (ProMoE: 3).",
+     NULL},
+    {"experts.writeback", OPT_BOOL, FIELD(experts_writeback), ANY, "off", NULL,
+     "An evicted expert is copied back to the host (Mixtral-offloading's swap); off drops it.", NULL},
+    {"experts.link", OPT_DOUBLE, FIELD(experts_link), 0, 1e13, "0", "byte/s",
+     "Rate of copies to the GPU where one was measured; 0 is what PCI Express of the GPU gives.", NULL},
+    {"experts.calibration", OPT_INT, FIELD(experts_calibration), 0, 1e7, "2048", "tok",
+     "Tokens of other sequences from which popularity and pairs of experts are learnt.", NULL},
     /* ---- engine ---- */
     {"batcher", OPT_STRING, FIELD(batcher), ANY, "vllm-v1", NULL,
      "Manners of which engine, with options (steelyard list batchers).", NULL},

@@ -151,6 +151,11 @@ struct engine_config {
     struct batcher_traits traits;
     const struct cost_ops *cost;
     const void *cost_state;
+    /* How long step `s` takes when it begins at `start`, in place of cost->iteration; NULL = that. An
+     * answer with valid > 1 stands for the like steps behind it, too. < 0 ends the run. */
+    int (*execute)(void *ctx, const struct engine *e, const struct step *s, sim_ns start,
+                   struct cost_affine *ret, struct err *err);
+    void *execute_ctx;
     const struct batcher_ops *batcher;
     void *batcher_state;
     const struct policy_ops *policy;
@@ -303,6 +308,8 @@ sim_ns request_last_token(const struct engine *e, req_id r);
 void gaps_forget(struct engine *e, req_id r);
 int gaps_owe(struct engine *e, req_id r);
 int request_leave(struct engine *e, req_id r, bool rejected, const char *why);
+/* Context of running `r` in the decodes of `s`, its new token included; 0 = it is not among them. */
+uint64_t step_context(const struct engine *e, const struct step *s, req_id r);
 int engine_verify(const struct engine *e, struct err *err);
 
 #endif

@@ -194,7 +194,11 @@ static void epoch_open(struct engine *e, const struct step *s)
     if (e->cfg.cost->outside && e->cfg.cost->outside(e->cfg.cost_state, &s->shape)) {
         e->n.outside_range++;
     }
-    e->cfg.cost->iteration(e->cfg.cost_state, &s->shape, &ep->cost);
+    if (!e->cfg.execute) {
+        e->cfg.cost->iteration(e->cfg.cost_state, &s->shape, &ep->cost);
+    } else if (e->cfg.execute(e->cfg.execute_ctx, e, s, e->cur_start_ns, &ep->cost, e->err) < 0) {
+        ep->cost = (struct cost_affine){1, 0, 1};
+    }
     ep->cost.base += e->cfg.step_overhead;
     ep->open = plain_decode(s);
     if (e->n.steps == 0) {

@@ -277,3 +277,30 @@ void finish_heap_later(struct engine *e, req_id r)
 {
     heap_down(e, live_of(e, r)->heap_at, r);
 }
+
+/* ---- who takes part in a step ---- */
+
+static bool listed(const req_id *list, uint32_t n, req_id r)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (list[i] == r) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Those that end with this step have left the decoding set already; those whose prefill it ends have
+ * joined it already. */
+uint64_t step_context(const struct engine *e, const struct step *s, req_id r)
+{
+    const struct live *l = live_of(e, r);
+
+    if (l->state == LIVE_ENDING) {
+        return listed(s->ending, s->n_ending, r) ? l->context_tok : 0;
+    }
+    if (l->state != LIVE_DECODE || l->join_index >= s->index || listed(s->stalled, s->n_stalled, r)) {
+        return 0;
+    }
+    return s->index - l->base;
+}

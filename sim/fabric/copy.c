@@ -20,6 +20,8 @@ struct copy_engines {
     sim_ns call_ns;
     struct line line[COPY_URGENCIES];
     struct waiting *spare;
+    void (*started)(void *ctx, sim_ns now, uint64_t tag);
+    void *started_ctx;
 };
 
 static void append(struct line *l, struct waiting *w)
@@ -74,6 +76,9 @@ static int start(struct copy_engines *c, sim_ns now, const struct copy_job *j, s
                        j->bytes, j->route->n_path);
     }
     c->n_running++;
+    if (c->started) {
+        c->started(c->started_ctx, now, j->tag);
+    }
     return 0;
 }
 
@@ -140,6 +145,12 @@ bool copy_cancel(struct copy_engines *c, uint64_t tag)
         }
     }
     return false;
+}
+
+void copy_watch(struct copy_engines *c, void (*started)(void *ctx, sim_ns now, uint64_t tag), void *ctx)
+{
+    c->started = started;
+    c->started_ctx = ctx;
 }
 
 uint32_t copy_waiting(const struct copy_engines *c)

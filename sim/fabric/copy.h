@@ -31,6 +31,8 @@ int copy_ended(struct copy_engines *c, sim_ns now, struct err *e);
 bool copy_hurry(struct copy_engines *c, uint64_t tag, enum copy_urgency urgency);
 /* Takes a job that still waits out; false when none with this tag waits. */
 bool copy_cancel(struct copy_engines *c, uint64_t tag);
+/* `started` hears of each job that an engine takes, also from inside copy_submit and copy_ended. */
+void copy_watch(struct copy_engines *c, void (*started)(void *ctx, sim_ns now, uint64_t tag), void *ctx);
 uint32_t copy_waiting(const struct copy_engines *c);
 uint32_t copy_running(const struct copy_engines *c);
 

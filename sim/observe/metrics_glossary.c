@@ -66,6 +66,8 @@
 #define G_SLOW  "Slowdown"
 #define G_FAIR  "Fairness among clients"
 #define G_ENG   "Engine"
+#define G_MOE   "Experts (offloaded)"
+#define BUD     "BuddyMoE, arXiv 2511.10054"
 
 const struct metric_def metric_glossary[] = {
     {"completed", "1", G_MAIN, "Successful requests",
@@ -188,6 +190,45 @@ const struct metric_def metric_glossary[] = {
     {"cache_hit_rate", "1", G_ENG, "Prefix cache hits (share of tokens)",
      "Prompt tokens found in the prefix cache when a request was admitted, as a share of the prompt "
      "tokens looked up.", OWN},
+
+    {"expert_hit_rate", "1", G_MOE, "Hit rate",
+     "Of the different experts that the gate of a layer asked for in a step, the share that was in GPU memory "
+     "when the gate had decided.", OWN},
+    {"expert_decode_hit_rate", "1", G_MOE, "Hit rate, decode steps",
+     "expert_hit_rate over the steps without prefill.", OWN},
+    {"expert_misses_per_token", "1", G_MOE, "Misses per token",
+     "(token, expert) pairs whose expert was not in GPU memory when the gate had decided, per token computed "
+     "(prompt or output), summed over the layers.", BUD},
+    {"expert_decode_misses_per_token", "1", G_MOE, "Misses per token, decode steps",
+     "expert_misses_per_token over the steps without prefill.", BUD},
+    {"expert_loads_per_token", "1", G_MOE, "Loads per token",
+     "Experts copied to the GPU, on demand or ahead, per token computed.", OWN},
+    {"expert_h2d_bytes", "byte", G_MOE, "Expert bytes, host to GPU", "Bytes of experts copied to the GPU.", OWN},
+    {"expert_d2h_bytes", "byte", G_MOE, "Expert bytes, GPU to host",
+     "Bytes of evicted experts copied back (experts.writeback).", OWN},
+    {"expert_stall_share", "1", G_MOE, "Stalled on copies (share of steps)",
+     "Share of the time of engine steps in which the GPU waited for an expert's copy.", OWN},
+    {"expert_cpu_wait_share", "1", G_MOE, "Waited for the CPU (share of steps)",
+     "Share of the time of engine steps in which the GPU waited for experts on the CPU.", OWN},
+    {"expert_cpu_share", "1", G_MOE, "Computed on the CPU (share of pairs)",
+     "Share of (token, expert) pairs that were computed on the CPU.", OWN},
+    {"expert_replaced_per_token", "1", G_MOE, "Replaced experts per token",
+     "(token, expert) pairs in which another expert took the place of a missed one, per token.", BUD},
+    {"expert_replaced_mass", "1", G_MOE, "Replaced gate weight",
+     "Gate weight of replaced experts, mean over tokens and layers (each has 1): a proxy for lost quality, no "
+     "measure of it.", BUD},
+    {"expert_skipped_mass", "1", G_MOE, "Skipped gate weight",
+     "Gate weight of experts that were left out, mean over tokens and layers.", OWN},
+    {"expert_bypassed_layers", "1", G_MOE, "Layers without replacement (share)",
+     "Share of gates at which too many experts were missing for any to be replaced (the delta gate).", BUD},
+    {"expert_blocked_tokens", "1", G_MOE, "Tokens without replacement (share)",
+     "Share of (token, layer) pairs with a missed expert and gate weights too peaked to replace one (the TAE "
+     "gate).", BUD},
+    {"prefetch_recall", "1", G_MOE, "Prefetch recall",
+     "Of the different experts that gates asked for, in layers for which the prefetcher had named any, the share "
+     "that it had named.", OWN},
+    {"prefetch_precision", "1", G_MOE, "Prefetch precision",
+     "Of the experts that the prefetcher had named for a layer, the share that its gate asked for.", OWN},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };
 

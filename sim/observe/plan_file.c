@@ -65,38 +65,13 @@ int plan_file_open(struct plan_file *f, const char *path, const struct run_confi
     return 0;
 }
 
-static bool listed(const req_id *list, uint32_t n, req_id r)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        if (list[i] == r) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Context of r in the decodes of s with its new token, 0 when it is not among them. Those that end with
- * this step have left the decoding set already; those whose prefill it ends have joined it already. */
-static uint64_t decode_context(const struct engine *e, const struct step *s, req_id r)
-{
-    const struct live *l = live_of(e, r);
-
-    if (l->state == LIVE_ENDING) {
-        return listed(s->ending, s->n_ending, r) ? l->context_tok : 0;
-    }
-    if (l->state != LIVE_DECODE || l->join_index >= s->index || listed(s->stalled, s->n_stalled, r)) {
-        return 0;
-    }
-    return s->index - l->base;
-}
-
 static void write_decodes(FILE *out, const struct engine *e, const struct step *s)
 {
     const char *comma = "";
 
     fputs(",\"decode\":[", out);
     for (req_id r = e->view.running_head; s->decode && r != REQ_NONE; r = e->reqs[r].q_next) {
-        uint64_t ctx = decode_context(e, s, r);
+        uint64_t ctx = step_context(e, s, r);
 
         if (ctx > 0) {
             fprintf(out, "%s%llu", comma, (unsigned long long)ctx);

@@ -21,7 +21,7 @@ $ steelyard completion bash > c.bash && bash -n c.bash && bash -c '. ./c.bash; C
 1> completion
 1> --policy
 1> fcfs
-1> models metrics
+1> models misses metrics
 $ steelyard completion zsh | head -1
 1> #compdef steelyard
 $ steelyard completion fish | grep -c 'subcommand_from run. -l policy -x -a'

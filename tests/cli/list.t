@@ -11,5 +11,5 @@ $ STEELYARD_DATA=none steelyard list gpus
 2> steelyard: none: no gpus are there
 ? 5
 $ steelyard list metric > m; head -2 m
-1> completed                     [1] Requests that got their last token and arrived after the warm-up.
-1> failed                        [1] Requests that did not complete: rejected plus refused plus those unfinished at the end.
+1> completed                       [1] Requests that got their last token and arrived after the warm-up.
+1> failed                          [1] Requests that did not complete: rejected plus refused plus those unfinished at the end.

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The expert store: which experts of which layer are in GPU memory, and which are on their way. A room
+ * (one per layer, or one for all) has so many slots; an expert holds one from the moment its copy is
+ * queued until it is evicted. Copies go over one H2D engine (sim/fabric/copy.h): urgent before
+ * speculative, in order of request, not interrupted once begun. Who asks for an expert that is on its way
+ * joins; who asks for one that is queued behind others hurries it. */
+#ifndef STEELYARD_STORE_H
+#define STEELYARD_STORE_H
+
+#include "policies/experts.h"
+#include "sim/fabric/copy.h"
+
+#define STORE_PIECES 16 /* of one expert at most */
+
+struct store_config {
+    uint32_t layers, experts;
+    bool global;           /* one room for all layers */
+    uint32_t slots;        /* of a room */
+    double expert_bytes;
+    uint32_t calls;        /* copy calls per expert, spread over its pieces */
+    uint32_t pieces;       /* an expert is copied in so many: between them an urgent copy may come in */
+    bool writeback;        /* an evicted expert is copied back (Mixtral-offloading's swap) */
+    double h2d_bytes_per_s, d2h_bytes_per_s;
+    sim_ns call_ns;
+    const struct evict_ops *evict;
+    void *evict_st;
+    /* A copy of one piece has ended; NULL = nobody listens. */
+    void (*copied)(void *ctx, uint32_t item, bool to_gpu, sim_ns from, sim_ns to);
+    void *copied_ctx;
+};
+
+struct store_counters {
+    uint64_t requests, loads, cancelled; /* copies asked for, ended, taken out of the line */
+    uint64_t joined, hurried;            /* demands that met a prefetch on the wire, in the line */
+    uint64_t evictions, writebacks;
+    double h2d_bytes, d2h_bytes;
+};
+
+struct store {
+    struct store_config cfg;
+    struct arena *arena;
+    struct expert_view *view; /* its state and held are this store's */
+    uint32_t items, rooms;
+    uint8_t *state, *held, *needed, *urgent, *again;
+    uint32_t *used;      /* slots, by room */
+    uint8_t *pieces_left;
+    uint16_t *wire;      /* pieces of an item on the wire */
+    sim_ns *began_ns;    /* of the piece on the wire */
+    sim_ns *arrived_ns;  /* of an expert that is here */
+    struct fabric *fabric;
+    link_id link[2];
+    struct topo_route way[2];
+    struct copy_engines *engine[2]; /* to the GPU, back */
+    uint64_t outstanding;
+    uint64_t ended[2]; /* pieces */
+    struct err *err;
+    struct store_counters n;
+};
+
+/* Everything in the arena; `view` gets pointers to the state. All experts are absent. */
+int store_init(struct store *s, const struct store_config *c, struct expert_view *view, struct arena *a,
+               struct err *e);
+
+/* An expert that is there from the start; false when its room is full. */
+bool store_place(struct store *s, uint32_t item);
+
+/* Everything that has happened by `now`. Errors: SIM_E_*. */
+int store_advance(struct store *s, sim_ns now, struct err *e);
+/* Time of the next change, SIM_NEVER when nothing is under way. */
+sim_ns store_next(const struct store *s);
+
+/* A guess waits behind everything else; who is sure goes into the line of demands; a demand may also take
+ * the slot of a prefetch that still waits in line, and of an expert that a prefetcher holds. */
+enum store_want { STORE_GUESS, STORE_SURE, STORE_DEMAND };
+enum store_answer { STORE_HERE, STORE_COMING, STORE_FULL, STORE_ERROR };
+/* `item` is wanted on the GPU. FULL: no slot can be had now. */
+enum store_answer store_request(struct store *s, sim_ns now, uint32_t item, enum store_want want, struct err *e);
+
+/* The layer under way needs `item` (or no longer): while it does it is not evicted. */
+void store_need(struct store *s, uint32_t item, bool needed);
+/* A prefetcher has named `item` for a gate to come: it stays until then, unless a demand needs the slot. */
+void store_hold(struct store *s, uint32_t item);
+/* The gate of `layer` has decided: what a prefetcher asked for and nobody needs is taken out of the line,
+ * and holds on the layer's experts end. */
+void store_gate(struct store *s, uint32_t layer);
+
+/* --check: slots, states, bytes, no load lost. */
+int store_check(const struct store *s, struct err *e);
+
+#endif

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The walk over the layers. What happens in a MoE layer with offload is in moe.c. */
+#include "sim/layers/executor.h"
+
+#include <stdlib.h>
+
+#include "sim/layers/moe.h"
+
+/* ---- set-up ---- */
+
+static uint32_t predict(void *ctx, uint32_t layer, double recall, struct expert_guess *ret)
+{
+    return routing_predict(&((struct layers *)ctx)->routing, layer, recall, ret);
+}
+
+static bool want(void *ctx, uint32_t layer, uint32_t expert, bool urgent)
+{
+    struct layers *x = ctx;
+    uint32_t item = expert_item(&x->view, layer, expert);
+    enum store_answer a =
+        store_request(&x->store, moe_now(x), item, urgent ? STORE_SURE : STORE_GUESS, x->err);
+
+    x->named[item] = 1;
+    x->any_named[layer] = true;
+    if (a == STORE_HERE || a == STORE_COMING) {
+        store_hold(&x->store, item);
+        return true;
+    }
+    return false;
+}
+
+static uint32_t copies_waiting(void *ctx)
+{
+    return copy_waiting(((struct layers *)ctx)->store.engine[0]);
+}
+
+static double gpu_s(void *ctx, uint32_t experts, uint32_t pairs)
+{
+    const struct layers *x = ctx;
+
+    return cost_experts_s(&x->parts.expert, experts, pairs, x->cfg.weight_scale);
+}
+
+static double layer_s(void *ctx)
+{
+    const struct layers *x = ctx;
+
+    return (double)(x->parts.attn + x->parts.shared) / SIM_TICKS_PER_NS / 1e9;
+}
+
+static const struct expert_services services = {predict, want, copies_waiting, gpu_s, layer_s};
+
+static void copied(void *ctx, uint32_t item, bool to_gpu, sim_ns from, sim_ns to)
+{
+    const struct layers *x = ctx;
+
+    timeline_slice(x->cfg.timeline, to_gpu ? TRACK_H2D : TRACK_D2H, from, to, "L%u E%u",
+                   item / x->view.env.experts, item % x->view.env.experts);
+}
+
+static bool take_tables(struct layers *x, struct arena *a)
+{
+    size_t n = x->view.env.experts, items = n * x->view.env.layers;
+
+    x->load = arena_calloc(a, n, sizeof *x->load);
+    x->gpu_load = arena_calloc(a, n, sizeof *x->gpu_load);
+    x->cpu_load = arena_calloc(a, n, sizeof *x->cpu_load);
+    x->order = arena_calloc(a, n, sizeof *x->order);
+    x->named = arena_calloc(a, items, 1);
+    x->any_named = arena_calloc(a, x->view.env.layers, sizeof *x->any_named);
+    return x->load && x->gpu_load && x->cpu_load && x->order && x->named && x->any_named;
+}
+
+static struct expert_env env_of(const struct layers_config *c, struct routes_shape s, struct arena *a)
+{
+    const struct store_config *t = &c->store;
+
+    return (struct expert_env){
+        .arena = a, .seed = c->seed, .replication = c->replication,
+        .layers = s.layers, .experts = s.experts, .top_k = s.top_k,
+        .rooms = t->global ? 1 : s.layers, .slots = t->slots,
+        .expert_bytes = t->expert_bytes, .expert_params = c->expert_params,
+        .load_s = t->expert_bytes / t->h2d_bytes_per_s + 1e-9 * (double)(t->calls * t->call_ns),
+    };
+}
+
+static int init_policies(struct layers *x, struct err *e)
+{
+    const struct layers_config *c = &x->cfg;
+    const struct expert_env *env = &x->view.env;
+
+    return c->evict->init(c->evict_st, env, e) < 0 || c->prefetch->init(c->prefetch_st, env, e) < 0 ||
+                   c->miss->init(c->miss_st, env, e) < 0
+               ? e->code
+               : 0;
+}
+
+/* The cache starts with the most popular experts. */
+static void fill_cache(struct layers *x)
+{
+    uint32_t items = x->view.env.layers * x->view.env.experts, best;
+    bool *tried = calloc(items, sizeof *tried);
+
+    for (uint32_t n = 0; tried && n < items; n++) {
+        best = EXPERT_NONE;
+        for (uint32_t i = 0; i < items; i++) {
+            if (!tried[i] && (best == EXPERT_NONE || x->view.popularity[i] > x->view.popularity[best])) {
+                best = i;
+            }
+        }
+        tried[best] = true;
+        store_place(&x->store, best);
+    }
+    free(tried);
+}
+
+static int init_offload(struct layers *x, struct arena *a, struct err *e)
+{
+    struct layers_config *c = &x->cfg;
+    unsigned needs = c->evict->needs | c->prefetch->needs | c->miss->needs;
+    struct store_config sc = c->store;
+
+    if (routing_init(&x->routing, c->source, c->seed, c->replication, c->calibration, needs & EXPERTS_PAIRS,
+                     needs & EXPERTS_SCORES, a, e) < 0) {
+        return e->code;
+    }
+    x->view = (struct expert_view){.env = env_of(c, routes_shape(c->source), a),
+                                   .popularity = x->routing.popularity, .together = x->routing.together,
+                                   .ops = &services, .ctx = x};
+    sc.layers = x->view.env.layers;
+    sc.experts = x->view.env.experts;
+    sc.evict = c->evict;
+    sc.evict_st = c->evict_st;
+    sc.copied = c->timeline ? copied : NULL;
+    sc.copied_ctx = x;
+    if (!take_tables(x, a)) {
+        return err_set(e, SIM_E_NOMEM, "out of memory for the layer executor");
+    }
+    if (init_policies(x, e) < 0 || store_init(&x->store, &sc, &x->view, a, e) < 0) {
+        return e->code;
+    }
+    fill_cache(x);
+    return 0;
+}
+
+int layers_init(struct layers *x, const struct layers_config *c, struct arena *a, struct err *e)
+{
+    *x = (struct layers){.cfg = *c};
+    return c->source ? init_offload(x, a, e) : 0;
+}
+
+void layers_release(struct layers *x)
+{
+    routing_release(&x->routing);
+    free(x->action);
+    free(x->use);
+    x->action = NULL;
+    x->use = NULL;
+}
+
+/* ---- a step ---- */
+
+/* Work on the GPU lane, named for the timeline. */
+static void gpu_work(struct layers *x, sim_tick ticks, const char *what, uint32_t layer)
+{
+    sim_ns from = moe_at(x, x->t);
+
+    x->t += ticks;
+    x->n.gpu += ticks;
+    timeline_slice(x->cfg.timeline, TRACK_GPU, from, moe_at(x, x->t), "L%u %s", layer, what);
+}
+
+static int walk(struct layers *x, struct err *e)
+{
+    const struct llm_shape *m = x->cfg.llm;
+    const struct cost_parts *p = &x->parts;
+    uint32_t dense = m->layers - llm_moe_layers(m);
+
+    for (uint32_t l = 0; l < m->layers; l++) {
+        bool moe = l >= dense;
+
+        if (moe && x->cfg.source && moe_before(x, l - dense, e) < 0) {
+            return e->code;
+        }
+        gpu_work(x, p->attn, "attention", l);
+        if (!moe) {
+            gpu_work(x, p->dense, "feed-forward", l);
+        } else if (!x->cfg.source) {
+            gpu_work(x, p->shared + p->experts, "experts", l);
+        } else if (moe_layer(x, l - dense, l, e) < 0) {
+            return e->code;
+        }
+    }
+    return 0;
+}
+
+static sim_tick whole_ticks(const struct layers *x, const struct batch_shape *shape)
+{
+    struct cost_affine whole;
+
+    x->cfg.cost->iteration(x->cfg.cost_state, shape, &whole);
+    return whole.base;
+}
+
+static int run_step(struct layers *x, const struct batch_shape *shape, sim_ns start, sim_tick *ret, struct err *e)
+{
+    sim_ns from;
+
+    cost_take_apart(x->cfg.cost, x->cfg.cost_state, x->cfg.llm, shape, &x->parts);
+    x->base_ns = start;
+    x->t = 0;
+    x->cpu_free = 0;
+    x->err = e;
+    if (x->cfg.source && moe_step(x, e) < 0) {
+        return e->code;
+    }
+    x->t += x->parts.front;
+    if (walk(x, e) < 0) {
+        return e->code;
+    }
+    from = moe_at(x, x->t);
+    x->t += x->parts.back;
+    x->n.gpu += x->parts.back;
+    timeline_slice(x->cfg.timeline, TRACK_GPU, from, moe_at(x, x->t), "head");
+    *ret = x->t > 0 ? x->t : 1;
+    x->n.steps++;
+    x->n.ticks += *ret;
+    x->n.whole_ticks += whole_ticks(x, shape);
+    return 0;
+}
+
+int layers_run(struct layers *x, const struct batch_shape *shape, const struct expert_token *tok, uint32_t n,
+               sim_ns start, sim_tick *ret, struct err *e)
+{
+    if (x->cfg.source && routing_tokens(&x->routing, tok, n, e) < 0) {
+        return e->code;
+    }
+    return run_step(x, shape, start, ret, e);
+}
+
+int layers_execute(void *ctx, const struct engine *g, const struct step *s, sim_ns start,
+                   struct cost_affine *ret, struct err *e)
+{
+    struct layers *x = ctx;
+    sim_tick ticks = 1;
+
+    if (x->cfg.source && routing_step(&x->routing, g, s, e) < 0) {
+        return e->code;
+    }
+    if (run_step(x, &s->shape, start, &ticks, e) < 0) {
+        return e->code;
+    }
+    *ret = (struct cost_affine){.base = ticks, .slope = 0, .valid = 1};
+    return 0;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sim/layers/setup.h"
+
+#include <math.h>
+#include <string.h>
+
+static bool offloads(const struct run_config *c)
+{
+    return c->experts_rate < 1;
+}
+
+static double bits_of(const struct run_config *c, const struct llm_shape *m)
+{
+    return c->experts_bits > 0 ? c->experts_bits : 8 * dtype_bytes(m->weight_dtype);
+}
+
+static uint32_t slots_of(const struct run_config *c, const struct llm_shape *m)
+{
+    double n = c->experts_rate * m->experts * (c->experts_global ? llm_moe_layers(m) : 1);
+
+    return (uint32_t)floor(n + 1e-9);
+}
+
+double experts_weight_bytes(const struct run_config *c, const struct llm_shape *m)
+{
+    double own = dtype_bytes(m->weight_dtype), routed = llm_layer(m).expert * m->experts * llm_moe_layers(m);
+    double rooms = c->experts_global ? 1 : llm_moe_layers(m);
+
+    if (c->executor != EXECUTOR_LAYERS || m->experts == 0) {
+        return llm_weight_bytes(m);
+    }
+    if (!offloads(c)) {
+        return llm_weight_bytes(m) + routed * (bits_of(c, m) / 8 - own);
+    }
+    return llm_weight_bytes(m) - routed * own + slots_of(c, m) * rooms * llm_layer(m).expert * bits_of(c, m) / 8;
+}
+
+/* ---- opening ---- */
+
+static int check(const struct run_config *c, const struct llm_shape *m, const struct gpu_profile *g, struct err *e)
+{
+    if (c->executor != EXECUTOR_LAYERS) {
+        return offloads(c) ? err_set(e, SIM_E_CONFIG, "experts.rate: offloading experts needs executor=layers") : 0;
+    }
+    if (!m) {
+        return err_set(e, SIM_E_CONFIG, "executor: layers are those of a model: give --model");
+    }
+    if (!offloads(c)) {
+        return 0;
+    }
+    if (m->experts == 0) {
+        return err_set(e, SIM_E_CONFIG, "experts.rate: %s is no mixture of experts", m->name);
+    }
+    if (slots_of(c, m) == 0) {
+        return err_set(e, SIM_E_CONFIG, "experts.rate: %g of the %u experts of a layer leave no slot",
+                       c->experts_rate, m->experts);
+    }
+    if (!g && !(c->experts_link > 0)) {
+        return err_set(e, SIM_E_CONFIG, "experts.link: without a GPU the rate of copies is not known: give --gpu "
+                       "or experts.link");
+    }
+    return 0;
+}
+
+static int store_settings(struct store_config *s, const struct run_config *c, const struct llm_shape *m,
+                          const struct gpu_profile *g, struct err *e)
+{
+    struct pcie_config pc = {.gen = g ? g->pcie_gen : 0, .lanes = g ? g->pcie_lanes : 0,
+                             .max_payload_byte = (uint32_t)c->pcie_payload, .read_request_byte = 512};
+    double down = c->experts_link > 0 ? c->experts_link : pcie_read_bytes_per_s(&pc);
+    double back = pcie_write_bytes_per_s(&pc);
+
+    if (!(down > 0)) {
+        return err_set(e, SIM_E_CONFIG, "experts.link: the PCI Express of %s is not known: give experts.link",
+                       g ? g->name : "this GPU");
+    }
+    *s = (struct store_config){
+        .global = c->experts_global, .slots = slots_of(c, m),
+        .expert_bytes = llm_layer(m).expert * bits_of(c, m) / 8 / (double)c->tp,
+        .calls = (uint32_t)c->experts_calls, .pieces = (uint32_t)c->experts_pieces,
+        .writeback = c->experts_writeback, .h2d_bytes_per_s = down,
+        .d2h_bytes_per_s = back > 0 ? back : down, .call_ns = (sim_ns)llround(c->pcie_copy_s * 1e9),
+    };
+    return 0;
+}
+
+static int open_routes(struct expert_run *x, const struct run_config *c, const struct llm_shape *m, struct err *e)
+{
+    struct routes_env env = {.model = m->name,
+                             .shape = {m->experts, m->experts_per_tok, llm_moe_layers(m)},
+                             .seed = (uint64_t)c->seed, .replication = (uint32_t)c->replication};
+
+    return routes_open(&x->routes, c->experts_routes, &env, e) < 0 ? err_wrap(e, "experts.routes: ") : 0;
+}
+
+static int open_offload(struct expert_run *x, struct layers_config *lc, const struct run_config *c,
+                        const struct gpu_profile *g, struct arena *a, struct err *e)
+{
+    const struct llm_shape *m = lc->llm;
+
+    if (open_routes(x, c, m, e) < 0 || store_settings(&lc->store, c, m, g, e) < 0 ||
+        evict_open(c->experts_evict, &lc->evict, &lc->evict_st, a, e) < 0 ||
+        prefetch_open(c->experts_prefetch, &lc->prefetch, &lc->prefetch_st, a, e) < 0 ||
+        miss_open(c->experts_miss, &lc->miss, &lc->miss_st, a, e) < 0) {
+        return e->code;
+    }
+    lc->source = x->routes;
+    lc->calibration = (uint32_t)c->experts_calibration;
+    lc->weight_scale = bits_of(c, m) / 8 / dtype_bytes(m->weight_dtype);
+    lc->expert_params = llm_layer(m).expert;
+    lc->seed = (uint64_t)c->seed;
+    lc->replication = (uint32_t)c->replication;
+    return 0;
+}
+
+int experts_open(struct expert_run *x, const struct run_config *c, const struct llm_shape *m,
+                 const struct gpu_profile *g, const struct cost_ops *cost, const void *cost_state,
+                 struct timeline *t, struct arena *a, struct err *e)
+{
+    struct layers_config lc = {.llm = m, .cost = cost, .cost_state = cost_state, .check = c->check, .timeline = t};
+
+    if (check(c, m, g, e) < 0) {
+        return e->code;
+    }
+    if (c->executor != EXECUTOR_LAYERS) {
+        return 0;
+    }
+    if (offloads(c) && open_offload(x, &lc, c, g, a, e) < 0) {
+        return e->code;
+    }
+    x->open = true;
+    return layers_init(&x->layers, &lc, a, e);
+}
+
+void experts_close(struct expert_run *x)
+{
+    if (x->open) {
+        layers_release(&x->layers);
+    }
+    routes_close(x->routes);
+    *x = (struct expert_run){.open = false};
+}
+
+/* ---- results ---- */
+
+static double share(double part, double of)
+{
+    return of > 0 ? part / of : (double)NAN;
+}
+
+double experts_slowdown(const struct expert_run *x)
+{
+    const struct layers_counters *n = &x->layers.n;
+
+    return x->open && n->whole_ticks > 0 ? (double)n->ticks / (double)n->whole_ticks : 1;
+}
+
+static size_t list_metrics(const struct expert_run *x, struct metric *m)
+{
+    const struct layers_counters *n = &x->layers.n;
+    const struct store_counters *s = &x->layers.store.n;
+    double tokens = (double)n->tokens, rows = tokens * x->layers.view.env.layers, ticks = (double)n->ticks;
+    const struct metric all[] = {
+        {"expert_hit_rate", "1", share((double)n->hits, (double)n->asked)},
+        {"expert_decode_hit_rate", "1", share((double)n->decode_hits, (double)n->decode_asked)},
+        {"expert_misses_per_token", "1", share((double)n->missed_pairs, tokens)},
+        {"expert_decode_misses_per_token", "1", share((double)n->decode_missed_pairs, (double)n->decode_tokens)},
+        {"expert_loads_per_token", "1", share((double)s->loads, tokens)},
+        {"expert_h2d_bytes", "byte", s->h2d_bytes},
+        {"expert_d2h_bytes", "byte", s->d2h_bytes},
+        {"expert_stall_share", "1", share((double)n->wait_load, ticks)},
+        {"expert_cpu_wait_share", "1", share((double)n->wait_cpu, ticks)},
+        {"expert_cpu_share", "1", share((double)n->cpu_pairs, (double)n->pairs)},
+        {"expert_replaced_per_token", "1", share((double)n->replaced_pairs, tokens)},
+        {"expert_replaced_mass", "1", share(n->replaced_mass, rows)},
+        {"expert_skipped_mass", "1", share(n->skipped_mass, rows)},
+        {"expert_bypassed_layers", "1", share((double)n->bypassed, (double)n->gates)},
+        {"expert_blocked_tokens", "1", share((double)n->blocked_tok, rows)},
+        {"prefetch_recall", "1", share((double)n->named_right, (double)n->named_asked)},
+        {"prefetch_precision", "1", share((double)n->named_right, (double)n->named)},
+    };
+
+    memcpy(m, all, sizeof all);
+    return sizeof all / sizeof *all;
+}
+
+#define MOST_METRICS 32
+
+int experts_metrics(const struct expert_run *x, struct run_result *ret, struct arena *a, struct err *e)
+{
+    struct metric *m;
+
+    if (!x->open || !x->routes) {
+        return 0;
+    }
+    m = arena_calloc(a, ret->n_metrics + MOST_METRICS, sizeof *m);
+    if (!m) {
+        return err_set(e, SIM_E_NOMEM, "out of memory for the metrics of experts");
+    }
+    memcpy(m, ret->metrics, ret->n_metrics * sizeof *m);
+    ret->n_metrics += list_metrics(x, m + ret->n_metrics);
+    ret->metrics = m;
+    return 0;
+}

@@ -1,0 +1,51 @@
+# Experts that do not all fit: where they are, who leaves, what is fetched ahead, what a miss costs.
+$ steelyard list evictions | cut -d' ' -f1 | tr '\n' ' '
+1> activation arc lfu lru mrs static 
+1> (no newline at the end)
+$ steelyard list prefetches | cut -d' ' -f1 | tr '\n' ' '
+1> cross-layer next-gate none path pre-attention pre-gated 
+1> (no newline at the end)
+$ steelyard list misses | cut -d' ' -f1 | tr '\n' ' '
+1> buddy cpu random skip wait 
+1> (no newline at the end)
+$ steelyard explain buddy.tau
+1> buddy.tau: number, 0 to 1, default 0.95
+1>   tokens with an entropy (share of ln k) up to this are sensitive (the paper's best row)
+1>   set: miss as buddy{tau=...}
+$ steelyard explain experts.rate
+1> experts.rate: number, 0 to 1, default 1
+1>   Share of each layer's routed experts that GPU memory holds (the cache rate of BuddyMoE and
+1>   others); the rest stays in host memory and is copied over PCIe. 1 offloads nothing.
+1>   set: --set experts.rate=...   or STEELYARD_EXPERTS__RATE=...   or "experts.rate": ... in a config file
+$ printf 'time_s,prompt_tokens,output_tokens\n0,30,20\n0.1,40,10\n' > t.csv
+$ echo '{"trace": "t.csv", "model": "deepseek-v2-lite", "gpu": "a100-80g", "executor": "layers", "experts": {"rate": 0.5}, "check": true}' > o.json
+$ steelyard run o.json --format csv > lru.csv; grep -c ^expert lru.csv
+1> 15
+# Every step is walked, so skip changes nothing.
+$ steelyard run o.json --no-skip --format csv | cmp - lru.csv
+# More of them in GPU memory, fewer misses.
+$ steelyard run o.json --set experts.rate=0.75 --format csv | grep ^expert_misses_per_token | cat - lru.csv | grep ^expert_misses_per_token | cut -d, -f2 | sort -g -c
+# With all of them in GPU memory it takes what the cost model says of whole steps.
+$ for x in layers whole; do steelyard run o.json --set experts.rate=1 --set executor=$x --format csv | awk -F, '{printf "%s %.5g\n", $1, $2}' > $x.csv; done; cmp layers.csv whole.csv
+# The timeline: well-formed, no slices of a track overlap.
+$ steelyard run o.json --timeline t.json --format csv | cmp - lru.csv
+$ python3 -c 'import json; e = [x for x in json.load(open("t.json"))["traceEvents"] if x["ph"] == "X"]; end = {}; [print("overlap", x) for x in e if x["ts"] < end.get(x["tid"], 0) - 1e-6 or end.update({x["tid"]: x["ts"] + x["dur"]})]; print(sorted(end))'
+1> [1, 2, 3]
+# What cannot be.
+$ steelyard run o.json --set executor=whole
+2> steelyard: experts.rate: offloading experts needs executor=layers
+? 2
+$ steelyard run o.json --set experts.evict=lur
+2> steelyard: --set: eviction 'lur' is not known; did you mean 'lru'? (steelyard list evictions)
+? 2
+$ steelyard run o.json --set experts.miss=buddy{tua=1}
+2> steelyard: --set: miss 'buddy': buddy: unknown key 'tua'; did you mean 'tau'?
+? 2
+$ steelyard run o.json --set experts.rate=0.01
+2> steelyard: experts.rate: 0.01 of the 64 experts of a layer leave no slot
+? 2
+$ steelyard run o.json --model llama-3.1-8b
+2> steelyard: experts.rate: llama-3.1-8b is no mixture of experts
+? 2
+
+

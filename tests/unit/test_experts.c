@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The expert store by hand: a link of 1 byte per ns, experts of 100 bytes, calls of 10 ns, so that a copy
+ * takes 110; and the eviction policies and BuddyMoE's gates on cases worked out by hand. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+#include "sim/experts/store.h"
+
+struct bench {
+    struct arena a;
+    struct err e;
+    struct expert_view v;
+    struct store s;
+};
+
+static const struct store_config plain = {.layers = 2, .experts = 4, .slots = 2, .expert_bytes = 100, .calls = 1,
+                                          .pieces = 1, .h2d_bytes_per_s = 1e9, .d2h_bytes_per_s = 1e9,
+                                          .call_ns = 10};
+
+static void open_bench(struct bench *b, struct store_config c, const char *evict)
+{
+    memset(b, 0, sizeof *b);
+    assert_int_equal(evict_open(evict, &c.evict, &c.evict_st, &b->a, &b->e), 0);
+    b->v.env = (struct expert_env){.arena = &b->a, .layers = c.layers, .experts = c.experts, .top_k = 2,
+                                   .rooms = c.global ? 1 : c.layers, .slots = c.slots, .expert_bytes = 100};
+    assert_int_equal(c.evict->init(c.evict_st, &b->v.env, &b->e), 0);
+    assert_int_equal(store_init(&b->s, &c, &b->v, &b->a, &b->e), 0);
+}
+
+static void close_bench(struct bench *b)
+{
+    assert_int_equal(store_check(&b->s, &b->e), 0);
+    arena_release(&b->a);
+}
+
+static enum store_answer ask(struct bench *b, sim_ns now, uint32_t item, enum store_want w)
+{
+    enum store_answer a = store_request(&b->s, now, item, w, &b->e);
+    assert_int_not_equal(a, STORE_ERROR);
+    return a;
+}
+
+static void to(struct bench *b, sim_ns now)
+{
+    assert_int_equal(store_advance(&b->s, now, &b->e), 0);
+    assert_int_equal(store_check(&b->s, &b->e), 0);
+}
+
+static void touch(struct bench *b, uint32_t item)
+{
+    b->v.gates++;
+    if (b->s.cfg.evict->used) {
+        b->s.cfg.evict->used(b->s.cfg.evict_st, &b->v, item);
+    }
+}
+
+/* A guess goes on the wire, another waits; a demand for the first joins it, one for a third goes before
+ * the second, and one for the second hurries it. */
+static void test_join_and_hurry(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct store_config c = plain;
+    c.slots = 4;
+    open_bench(&b, c, "lru");
+    assert_int_equal(ask(&b, 0, 0, STORE_GUESS), STORE_COMING);
+    assert_int_equal(ask(&b, 0, 1, STORE_GUESS), STORE_COMING);
+    assert_int_equal(b.s.state[0], EXPERT_IN_FLIGHT);
+    assert_int_equal(b.s.state[1], EXPERT_QUEUED);
+    assert_int_equal(ask(&b, 5, 0, STORE_DEMAND), STORE_COMING);
+    assert_int_equal(b.s.n.joined, 1);
+    assert_int_equal(ask(&b, 5, 2, STORE_DEMAND), STORE_COMING);
+    to(&b, 109);
+    assert_int_equal(b.s.state[0], EXPERT_IN_FLIGHT);
+    to(&b, 110);
+    assert_int_equal(b.s.state[0], EXPERT_RESIDENT);
+    assert_int_equal(b.s.state[2], EXPERT_IN_FLIGHT);
+    assert_int_equal(ask(&b, 120, 3, STORE_GUESS), STORE_COMING);
+    assert_int_equal(ask(&b, 121, 3, STORE_DEMAND), STORE_COMING);
+    assert_int_equal(b.s.n.hurried, 1);
+    to(&b, 220);
+    assert_int_equal(b.s.state[2], EXPERT_RESIDENT);
+    assert_int_equal(b.s.state[3], EXPERT_IN_FLIGHT);
+    to(&b, 440);
+    assert_int_equal(b.s.state[1], EXPERT_RESIDENT);
+    assert_int_equal(b.s.n.loads, 4);
+    assert_true(fabs(b.s.n.h2d_bytes - 400) < 1e-9);
+    assert_int_equal(store_next(&b.s), SIM_NEVER);
+    close_bench(&b);
+}
+
+/* Two slots: what is needed is not evicted, what is held only for a demand, and guesses that wait in line
+ * lose their slot to a demand. */
+static void test_who_may_be_evicted(void **state)
+{
+    (void)state;
+    struct bench b;
+    open_bench(&b, plain, "lru");
+    assert_true(store_place(&b.s, 0));
+    assert_true(store_place(&b.s, 1));
+    assert_false(store_place(&b.s, 2));
+    store_need(&b.s, 0, true);
+    assert_int_equal(b.s.state[0], EXPERT_PINNED);
+    store_hold(&b.s, 1);
+    assert_int_equal(ask(&b, 0, 2, STORE_GUESS), STORE_FULL);
+    assert_int_equal(ask(&b, 0, 2, STORE_SURE), STORE_FULL);
+    assert_int_equal(ask(&b, 0, 2, STORE_DEMAND), STORE_COMING);
+    assert_int_equal(b.s.state[1], EXPERT_ABSENT);
+    assert_int_equal(ask(&b, 0, 3, STORE_DEMAND), STORE_FULL);
+    store_need(&b.s, 0, false);
+    assert_int_equal(ask(&b, 1, 1, STORE_GUESS), STORE_COMING); /* takes the slot of 0, waits in line */
+    assert_int_equal(ask(&b, 2, 3, STORE_DEMAND), STORE_COMING); /* takes that of 1 */
+    assert_int_equal(b.s.state[1], EXPERT_ABSENT);
+    assert_int_equal(b.s.n.cancelled, 1);
+    to(&b, 220);
+    assert_int_equal(b.s.state[3], EXPERT_RESIDENT);
+    close_bench(&b);
+}
+
+/* The gate of a layer takes its useless guesses out of the line, not what is on the wire or needed. */
+static void test_gate_drops_guesses(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct store_config c = plain;
+    c.slots = 4;
+    open_bench(&b, c, "lru");
+    for (uint32_t i = 0; i < 4; i++) {
+        ask(&b, 0, i, STORE_GUESS);
+    }
+    ask(&b, 0, 4, STORE_GUESS); /* of the other layer */
+    store_need(&b.s, 2, true);
+    store_gate(&b.s, 0);
+    assert_int_equal(b.s.state[0], EXPERT_IN_FLIGHT);
+    assert_int_equal(b.s.state[1], EXPERT_ABSENT);
+    assert_int_equal(b.s.state[2], EXPERT_QUEUED);
+    assert_int_equal(b.s.state[3], EXPERT_ABSENT);
+    assert_int_equal(b.s.state[4], EXPERT_QUEUED);
+    to(&b, 330);
+    assert_int_equal(b.s.state[2], EXPERT_PINNED);
+    assert_int_equal(b.s.n.cancelled, 2);
+    store_need(&b.s, 2, false);
+    close_bench(&b);
+}
+
+/* In pieces of 50 bytes, 60 ns each: an urgent copy comes between the two pieces of a guess. */
+static void test_pieces(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct store_config c = plain;
+    c.slots = 4;
+    c.pieces = 2;
+    open_bench(&b, c, "lru");
+    ask(&b, 0, 0, STORE_GUESS);
+    ask(&b, 1, 1, STORE_DEMAND);
+    to(&b, 179);
+    assert_int_equal(b.s.state[1], EXPERT_IN_FLIGHT);
+    to(&b, 180); /* 60 of the guess, 120 of the demand */
+    assert_int_equal(b.s.state[1], EXPERT_RESIDENT);
+    assert_int_equal(b.s.state[0], EXPERT_IN_FLIGHT);
+    to(&b, 240);
+    assert_int_equal(b.s.state[0], EXPERT_RESIDENT);
+    close_bench(&b);
+}
+
+/* Swap: the evicted expert goes back while the new one comes; asked for meanwhile, it returns after it. */
+static void test_writeback(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct store_config c = plain;
+    c.slots = 1;
+    c.writeback = true;
+    open_bench(&b, c, "lru");
+    assert_true(store_place(&b.s, 0));
+    assert_int_equal(ask(&b, 0, 1, STORE_DEMAND), STORE_COMING);
+    assert_int_equal(b.s.state[0], EXPERT_EVICTING);
+    assert_int_equal(ask(&b, 5, 0, STORE_GUESS), STORE_FULL);
+    to(&b, 110);
+    assert_int_equal(b.s.state[1], EXPERT_RESIDENT);
+    assert_int_equal(b.s.state[0], EXPERT_ABSENT);
+    assert_int_equal(b.s.n.writebacks, 1);
+    assert_int_equal(ask(&b, 110, 0, STORE_DEMAND), STORE_COMING);
+    assert_int_equal(ask(&b, 111, 1, STORE_DEMAND), STORE_COMING); /* on its way out: comes back behind 0 */
+    to(&b, 220);
+    assert_int_equal(b.s.state[0], EXPERT_RESIDENT);
+    to(&b, 10000);
+    assert_int_equal(store_next(&b.s), SIM_NEVER);
+    assert_true(b.s.n.d2h_bytes > 0);
+    close_bench(&b);
+}
+
+/* One cache for all layers evicts across layers. */
+static void test_global(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct store_config c = plain;
+    c.global = true;
+    c.slots = 2;
+    open_bench(&b, c, "lru");
+    assert_true(store_place(&b.s, 0));
+    assert_true(store_place(&b.s, 5));
+    touch(&b, 0);
+    ask(&b, 0, 6, STORE_DEMAND);
+    assert_int_equal(b.s.state[5], EXPERT_ABSENT);
+    assert_int_equal(b.s.state[0], EXPERT_RESIDENT);
+    to(&b, 110);
+    close_bench(&b);
+}
+
+/* ---- eviction ---- */
+
+/* Item of room 0 that leaves for item 3; experts 0, 1, 2 are there. */
+static uint32_t leaves(struct bench *b)
+{
+    return b->s.cfg.evict->victim(b->s.cfg.evict_st, &b->v, 0, 3);
+}
+
+static void fill(struct bench *b, const char *evict)
+{
+    struct store_config c = plain;
+    c.slots = 3;
+    open_bench(b, c, evict);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_true(store_place(&b->s, i));
+    }
+}
+
+static void test_lru(void **state)
+{
+    (void)state;
+    struct bench b;
+    fill(&b, "lru");
+    touch(&b, 0);
+    touch(&b, 2);
+    touch(&b, 1);
+    touch(&b, 0);
+    assert_int_equal(leaves(&b), 2);
+    store_need(&b.s, 2, true);
+    assert_int_equal(leaves(&b), 1);
+    store_need(&b.s, 2, false);
+    close_bench(&b);
+}
+
+static void test_lfu(void **state)
+{
+    (void)state;
+    struct bench b;
+    fill(&b, "lfu");
+    const uint32_t uses[] = {0, 0, 0, 1, 2, 2};
+    for (size_t i = 0; i < 6; i++) {
+        touch(&b, uses[i]);
+    }
+    assert_int_equal(leaves(&b), 1);
+    /* Evicted and back it starts anew: one visit is fewest again. */
+    ask(&b, 0, 3, STORE_DEMAND);
+    to(&b, 110);
+    touch(&b, 3);
+    touch(&b, 3);
+    touch(&b, 3);
+    ask(&b, 110, 1, STORE_DEMAND); /* 2 has 2 visits and leaves */
+    assert_int_equal(b.s.state[2], EXPERT_ABSENT);
+    to(&b, 220);
+    touch(&b, 1);
+    assert_int_equal(leaves(&b), 1);
+    close_bench(&b);
+}
+
+static void test_static(void **state)
+{
+    (void)state;
+    struct bench b;
+    fill(&b, "static");
+    const float popular[8] = {0.3f, 0.1f, 0.2f, 0.4f, 0.25f, 0.25f, 0.25f, 0.25f};
+    b.v.popularity = popular;
+    touch(&b, 1);
+    assert_int_equal(leaves(&b), 1);
+    close_bench(&b);
+}
+
+/* ARC on the trace 0 1 2 0 1 | 3 | 2 with three slots. After the second 0 and 1: T1 = {2}, T2 = {0, 1}. 3
+ * takes the place of 2, which goes to B1. 2 again: p becomes 1, and T1 = {3} is not above it, so the oldest
+ * of T2, which is 0, goes. */
+static void test_arc(void **state)
+{
+    (void)state;
+    struct bench b;
+    fill(&b, "arc");
+    const uint32_t uses[] = {0, 1, 2, 0, 1};
+    for (size_t i = 0; i < 5; i++) {
+        touch(&b, uses[i]);
+    }
+    ask(&b, 0, 3, STORE_DEMAND);
+    assert_int_equal(b.s.state[2], EXPERT_ABSENT);
+    to(&b, 110);
+    touch(&b, 3);
+    ask(&b, 110, 2, STORE_DEMAND);
+    assert_int_equal(b.s.state[0], EXPERT_ABSENT);
+    assert_int_equal(b.s.state[3], EXPERT_RESIDENT);
+    to(&b, 220);
+    close_bench(&b);
+}
+
+static void routed(struct bench *b, uint32_t layer, const float *score, const uint32_t *load, uint32_t n_tok)
+{
+    static const struct expert_token tok[4];
+    struct layer_work w = {.layer = layer, .n_tok = n_tok, .k = 2, .tok = tok, .score = score, .load = load};
+    b->s.cfg.evict->routed(b->s.cfg.evict_st, &b->v, &w);
+}
+
+/* S <- 0.5 TopP(s) + 0.5 S, p = 2. Gate 1: s = .4 .3 .2 .1 -> S = .2 .15 0 0. Gate 2: s = .1 .2 .3 .4 ->
+ * S = .1 .075 .15 .2: of 0, 1, 2 the second leaves. */
+static void test_mrs(void **state)
+{
+    (void)state;
+    struct bench b;
+    fill(&b, "mrs{p=2}");
+    const float first[] = {0.4f, 0.3f, 0.2f, 0.1f}, second[] = {0.1f, 0.2f, 0.3f, 0.4f};
+    const uint32_t load[] = {1, 1, 0, 0};
+    routed(&b, 0, first, load, 1);
+    assert_int_equal(leaves(&b), 2);
+    routed(&b, 0, second, load, 1);
+    assert_int_equal(leaves(&b), 1);
+    close_bench(&b);
+}
+
+/* One cache for two layers: item 1 has 1/4 of layer 0's activations, item 5 1/4 of layer 1's; behind the
+ * gate of layer 0 the factors are 1 and 1 - 1/3, behind that of layer 1 the other way round. */
+static void test_activation(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct store_config c = plain;
+    c.global = true;
+    open_bench(&b, c, "activation");
+    assert_true(store_place(&b.s, 1));
+    assert_true(store_place(&b.s, 5));
+    const uint32_t load[] = {2, 1, 1, 0};
+    routed(&b, 1, NULL, load, 2);
+    routed(&b, 0, NULL, load, 2);
+    assert_int_equal(leaves(&b), 5);
+    routed(&b, 1, NULL, load, 2);
+    assert_int_equal(leaves(&b), 1);
+    close_bench(&b);
+}
+
+/* ---- BuddyMoE ---- */
+
+/* Six experts, a token that uses 0, 1, 2 with even gates; 3, 4, 5 may step in. */
+struct buddy_case {
+    struct arena a;
+    struct err e;
+    struct expert_view v;
+    uint8_t state[6], held[6];
+    float together[36];
+    const struct miss_ops *ops;
+    void *st;
+    struct expert_token tok;
+    uint16_t expert[3], use[3];
+    float gate[3];
+    uint8_t action[3];
+    uint32_t load[6];
+    struct layer_work w;
+};
+
+static void open_buddy(struct buddy_case *b, const char *spec)
+{
+    memset(b, 0, sizeof *b);
+    b->v = (struct expert_view){.env = {.arena = &b->a, .layers = 1, .experts = 6, .top_k = 3, .rooms = 1, .slots = 4},
+                                .state = b->state, .held = b->held, .together = b->together};
+    assert_int_equal(miss_open(spec, &b->ops, &b->st, &b->a, &b->e), 0);
+    assert_int_equal(b->ops->init(b->st, &b->v.env, &b->e), 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        b->expert[i] = (uint16_t)i;
+        b->load[i] = 1;
+        b->gate[i] = 1.0f / 3;
+    }
+    /* Peers of 0: 4 (5 times), 3 (4 times), 5 (once); of 1: 4 (6), 5 (2). */
+    const uint32_t row[][3] = {{0, 4, 5}, {0, 3, 4}, {0, 5, 1}, {1, 4, 6}, {1, 5, 2}};
+    for (size_t i = 0; i < 5; i++) {
+        b->together[row[i][0] * 6 + row[i][1]] = (float)row[i][2];
+    }
+}
+
+static void decide(struct buddy_case *b)
+{
+    for (uint32_t i = 0; i < 3; i++) {
+        b->action[i] = PAIR_RUN;
+        b->use[i] = b->expert[i];
+    }
+    b->w = (struct layer_work){.layer = 0, .n_tok = 1, .k = 3, .tok = &b->tok, .expert = b->expert, .gate = b->gate,
+                               .load = b->load, .action = b->action, .use = b->use};
+    b->ops->decide(b->st, &b->v, &b->w);
+}
+
+static void here(struct buddy_case *b, const char *resident)
+{
+    for (uint32_t i = 0; i < 6; i++) {
+        b->state[i] = strchr(resident, (int)('0' + i)) ? EXPERT_RESIDENT : EXPERT_ABSENT;
+    }
+}
+
+/* 0 and 1 are missing, 2, 3, 4 are there: 4 steps in for 0; 1 then finds 4 used and 5 absent, and waits. */
+static void test_buddy_choice(void **state)
+{
+    (void)state;
+    struct buddy_case b;
+    open_buddy(&b, "buddy{tau=0.9,beta=0.9,alpha=1}");
+    here(&b, "234");
+    decide(&b);
+    assert_int_equal(b.action[0], PAIR_SUBSTITUTE);
+    assert_int_equal(b.use[0], 4);
+    assert_int_equal(b.action[1], PAIR_RUN);
+    assert_int_equal(b.action[2], PAIR_RUN);
+    assert_false(b.w.bypassed);
+    here(&b, "2345");
+    decide(&b);
+    assert_int_equal(b.use[0], 4);
+    assert_int_equal(b.use[1], 5);
+    arena_release(&b.a);
+    /* At most one replacement; the list of 0 holds half of its co-activations with 4 alone. */
+    open_buddy(&b, "buddy{tau=0.9,beta=0.9,alpha=0.5,rho=1}");
+    here(&b, "2345");
+    decide(&b);
+    assert_int_equal(b.use[0], 4);
+    assert_int_equal(b.action[1], PAIR_RUN);
+    here(&b, "235");
+    decide(&b);
+    assert_int_equal(b.action[0], PAIR_RUN);
+    assert_int_equal(b.use[1], 1); /* 4 alone holds 6 of 8, and is not there */
+    arena_release(&b.a);
+}
+
+/* Two of three are missing: 2/3 is at least beta = 0.66, not beta = 0.67. */
+static void test_buddy_delta(void **state)
+{
+    (void)state;
+    struct buddy_case b;
+    open_buddy(&b, "buddy{tau=0.9,beta=0.66}");
+    here(&b, "234");
+    decide(&b);
+    assert_true(b.w.bypassed);
+    assert_int_equal(b.action[0], PAIR_RUN);
+    arena_release(&b.a);
+    open_buddy(&b, "buddy{tau=0.9,beta=0.67}");
+    here(&b, "234");
+    decide(&b);
+    assert_false(b.w.bypassed);
+    assert_int_equal(b.action[0], PAIR_SUBSTITUTE);
+    arena_release(&b.a);
+}
+
+/* Gates .6 .3 .1: entropy .898 nats, over ln 3 = .8173. */
+static void test_buddy_entropy(void **state)
+{
+    (void)state;
+    struct buddy_case b;
+    open_buddy(&b, "buddy{tau=0.818,beta=1}");
+    b.gate[0] = 0.6f, b.gate[1] = 0.3f, b.gate[2] = 0.1f;
+    here(&b, "1234");
+    decide(&b);
+    assert_int_equal(b.action[0], PAIR_RUN);
+    assert_int_equal(b.w.blocked_tok, 1);
+    arena_release(&b.a);
+    open_buddy(&b, "buddy{tau=0.817,beta=1}");
+    b.gate[0] = 0.6f, b.gate[1] = 0.3f, b.gate[2] = 0.1f;
+    here(&b, "1234");
+    decide(&b);
+    assert_int_equal(b.action[0], PAIR_SUBSTITUTE);
+    assert_int_equal(b.w.blocked_tok, 0);
+    arena_release(&b.a);
+}
+
+/* The lightest miss is left out first; the budget of .35 covers the last two, not the first. */
+static void test_skip(void **state)
+{
+    (void)state;
+    struct buddy_case b;
+    open_buddy(&b, "skip{most=0.45}");
+    b.gate[0] = 0.6f, b.gate[1] = 0.3f, b.gate[2] = 0.1f;
+    here(&b, "34");
+    decide(&b);
+    assert_int_equal(b.action[0], PAIR_RUN);
+    assert_int_equal(b.action[1], PAIR_SKIP);
+    assert_int_equal(b.action[2], PAIR_SKIP);
+    arena_release(&b.a);
+}
+
+/* Residents that the token does not use, each at most once; the same token draws the same ones. */
+static void test_random(void **state)
+{
+    (void)state;
+    struct buddy_case b;
+    open_buddy(&b, "random");
+    here(&b, "345");
+    decide(&b);
+    uint16_t first[3];
+    memcpy(first, b.use, sizeof first);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(b.action[i], PAIR_SUBSTITUTE);
+        assert_in_range(b.use[i], 3, 5);
+    }
+    assert_true(first[0] != first[1] && first[1] != first[2] && first[0] != first[2]);
+    decide(&b);
+    assert_memory_equal(first, b.use, sizeof first);
+    arena_release(&b.a);
+}
+
+/* 1 byte per ns of host memory, 1 FLOP per ns: 100 bytes against 2 * 50 * tokens. */
+static void test_cpu_time(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct err e = {0};
+    struct expert_env env = {.arena = &a, .expert_bytes = 100, .expert_params = 50};
+    const struct miss_ops *ops;
+    void *st;
+    assert_int_equal(miss_open("cpu{dram=1e9,flops=1e9,first_us=1}", &ops, &st, &a, &e), 0);
+    assert_int_equal(ops->init(st, &env, &e), 0);
+    assert_true(fabs(ops->cpu_s(st, 1, false) - 100e-9) < 1e-12);
+    assert_true(fabs(ops->cpu_s(st, 3, false) - 300e-9) < 1e-12);
+    assert_true(fabs(ops->cpu_s(st, 3, true) - 1300e-9) < 1e-12);
+    arena_release(&a);
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct err e = {0};
+    const struct evict_ops *ops;
+    void *st;
+    assert_int_equal(evict_open("lur", &ops, &st, &a, &e), SIM_E_CONFIG);
+    assert_non_null(strstr(e.msg, "did you mean 'lru'"));
+    arena_release(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_join_and_hurry), cmocka_unit_test(test_who_may_be_evicted),
+        cmocka_unit_test(test_gate_drops_guesses), cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_writeback), cmocka_unit_test(test_global),
+        cmocka_unit_test(test_lru), cmocka_unit_test(test_lfu), cmocka_unit_test(test_static),
+        cmocka_unit_test(test_arc), cmocka_unit_test(test_mrs), cmocka_unit_test(test_activation),
+        cmocka_unit_test(test_buddy_choice), cmocka_unit_test(test_buddy_delta),
+        cmocka_unit_test(test_buddy_entropy), cmocka_unit_test(test_skip), cmocka_unit_test(test_random),
+        cmocka_unit_test(test_cpu_time), cmocka_unit_test(test_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

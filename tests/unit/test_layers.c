@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The layer executor: with everything resident it takes what the whole iteration takes; with experts
+ * offloaded, lanes worked out by hand. The times of the hand cases: host 1000 ns, attention 100, router and
+ * shared experts 50, head 20, an expert 10 on the GPU; an expert's copy 110 (100 bytes at 1 byte per ns and
+ * a call of 10). Every token uses all of the layer's experts, so that routing is known. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/gpu.h"
+#include "sim/core/json.h"
+#include "sim/layers/executor.h"
+
+/* ---- agreement ---- */
+
+struct machine {
+    struct arena a;
+    struct err e;
+    struct llm_shape llm;
+    struct gpu_profile gpu;
+    struct cost_env env;
+    const struct cost_ops *cost;
+    void *st;
+};
+
+static void open_machine(struct machine *m, const char *llm, const char *cost, uint32_t tp)
+{
+    const char *dir = getenv("STEELYARD_DATA");
+    memset(m, 0, sizeof *m);
+    assert_int_equal(llm_load(&m->llm, llm, dir, NULL, NULL, &m->a, &m->e), 0);
+    assert_int_equal(gpu_load(&m->gpu, "h100", dir, &m->a, &m->e), 0);
+    m->cost = cost_find(opt_spec_name(cost, &m->a));
+    assert_non_null(m->cost);
+    m->st = arena_alloc(&m->a, m->cost->state_size);
+    assert_int_equal(opt_spec_apply(cost, m->cost->options, m->st, &m->a, &m->e), 0);
+    m->env = (struct cost_env){.llm = &m->llm, .gpu = &m->gpu, .tp = tp, .max_seqs = 256, .arena = &m->a};
+    assert_int_equal(m->cost->init(m->st, &m->env, &m->e), 0);
+}
+
+static struct batch_shape shape_of(struct rng_stream r, uint64_t i)
+{
+    struct batch_shape b = {0};
+    uint64_t kind = rng_range(r, i, 0, 0, 2);
+    b.n_decode = kind == 0 ? 0 : (uint32_t)rng_range(r, i, 1, 1, 300);
+    b.decode_ctx_tok = b.n_decode * rng_range(r, i, 2, 1, 8000);
+    if (kind != 1) {
+        uint64_t q = rng_range(r, i, 3, 1, 8192), before = rng_range(r, i, 4, 0, 4000);
+        b.n_prefill = 1;
+        b.prefill_tok = q;
+        b.prefill_ctx_tok = before + q;
+        b.prefill_pairs = q * before + q * (q + 1) / 2;
+        b.prefill_sq = q * q;
+        b.prefill_done = (uint32_t)rng_range(r, i, 5, 0, 1);
+    }
+    b.n_resident = b.n_decode + b.n_prefill;
+    b.kv_resident_tok = b.decode_ctx_tok + b.prefill_ctx_tok;
+    return b;
+}
+
+/* Each part of a layer is rounded once, attention's division twice. */
+static void check_agreement(const char *llm, const char *cost, uint32_t tp)
+{
+    struct machine m;
+    struct layers x;
+    open_machine(&m, llm, cost, tp);
+    struct layers_config c = {.llm = &m.llm, .cost = m.cost, .cost_state = m.st};
+    assert_int_equal(layers_init(&x, &c, &m.a, &m.e), 0);
+    struct rng_stream r = rng_stream(1, 0, "test");
+    for (uint64_t i = 0; i < 400; i++) {
+        struct batch_shape b = shape_of(r, i);
+        struct cost_affine whole;
+        sim_tick got = 0;
+        m.cost->iteration(m.st, &b, &whole);
+        assert_int_equal(layers_run(&x, &b, NULL, 0, 0, &got, &m.e), 0);
+        if (llabs(got - whole.base) > 3 * (sim_tick)m.llm.layers + 8) {
+            fail_msg("%s, %s: shape %llu takes %lld ticks by layers, %lld as a whole", llm, cost,
+                     (unsigned long long)i, (long long)got, (long long)whole.base);
+        }
+    }
+    layers_release(&x);
+    arena_release(&m.a);
+}
+
+static void test_agrees_with_whole(void **state)
+{
+    (void)state;
+    static const char *const llms[] = {"llama-3.1-8b", "llama-2-70b", "opt-13b",      "mistral-7b",
+                                       "mixtral-8x7b", "deepseek-v2-lite", "deepseek-v3", "qwen3-30b-a3b"};
+    for (size_t i = 0; i < sizeof llms / sizeof *llms; i++) {
+        check_agreement(llms[i], "roofline", 1);
+        check_agreement(llms[i], "roofline{graph_pad=vllm,step_us=0}", 4);
+        check_agreement(llms[i], "linear{set=distserve-opt-13b-tp1}", 1);
+        check_agreement(llms[i], "linear{set=niyama}", 1);
+    }
+}
+
+/* The experts of a layer as one kernel, at the expected number of them, are what the iteration charges. */
+static void test_expert_kernel(void **state)
+{
+    (void)state;
+    struct machine m;
+    open_machine(&m, "deepseek-v2-lite", "roofline", 1);
+    const uint64_t tokens[] = {1, 2, 7, 64, 500, 4096};
+    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) {
+        struct batch_shape b = {.n_decode = (uint32_t)tokens[i], .decode_ctx_tok = 100 * tokens[i]};
+        struct cost_parts p;
+        double hit = 64 * (1 - pow(1 - 6.0 / 64, (double)tokens[i]));
+        cost_take_apart(m.cost, m.st, &m.llm, &b, &p);
+        double s = cost_experts_s(&p.expert, hit, 6 * (double)tokens[i], 1);
+        assert_true(fabs(s - (double)p.experts / SIM_TICKS_PER_NS / 1e9) < 1e-9 * s + 1e-15);
+    }
+    arena_release(&m.a);
+}
+
+/* ---- offload by hand ---- */
+
+static void hand_iteration(const void *st, const struct batch_shape *b, struct cost_affine *ret)
+{
+    (void)st, (void)b;
+    *ret = (struct cost_affine){1000, 0, 1};
+}
+
+static void hand_parts(const void *st, const struct batch_shape *b, struct cost_parts *ret)
+{
+    (void)st, (void)b;
+    *ret = (struct cost_parts){.front = 1000 << 20, .attn = 100 << 20, .shared = 50 << 20, .back = 20 << 20,
+                               .expert = {.read = 10e-9}};
+}
+
+static const struct cost_ops hand_cost = {.name = "hand", .iteration = hand_iteration, .parts = hand_parts};
+
+struct hand {
+    struct arena a;
+    struct err e;
+    struct llm_shape llm;
+    struct routes *routes;
+    struct layers x;
+    struct timeline t;
+};
+
+static void open_hand(struct hand *h, uint32_t layers, uint32_t slots, const char *prefetch, const char *miss,
+                      const char *file)
+{
+    memset(h, 0, sizeof *h);
+    h->llm = (struct llm_shape){.name = "hand", .layers = layers, .hidden = 8, .heads = 1, .kv_heads = 1,
+                                .head_dim = 8, .experts = 4, .experts_per_tok = 4, .moe_ffn = 2, .ffn_matrices = 3};
+    struct routes_env env = {.shape = {.experts = 4, .top_k = 4, .layers = layers}};
+    struct layers_config c = {.llm = &h->llm, .cost = &hand_cost, .check = true, .calibration = 16,
+                              .weight_scale = 1, .expert_params = 50,
+                              .store = {.slots = slots, .expert_bytes = 100, .calls = 1, .pieces = 1,
+                                        .h2d_bytes_per_s = 1e9, .d2h_bytes_per_s = 1e9, .call_ns = 10}};
+    assert_int_equal(routes_open(&h->routes, "uniform", &env, &h->e), 0);
+    assert_int_equal(evict_open("lru", &c.evict, &c.evict_st, &h->a, &h->e), 0);
+    assert_int_equal(prefetch_open(prefetch, &c.prefetch, &c.prefetch_st, &h->a, &h->e), 0);
+    assert_int_equal(miss_open(miss, &c.miss, &c.miss_st, &h->a, &h->e), 0);
+    if (file) {
+        assert_int_equal(timeline_open(&h->t, file, &h->e), 0);
+        c.timeline = &h->t;
+    }
+    c.source = h->routes;
+    assert_int_equal(layers_init(&h->x, &c, &h->a, &h->e), 0);
+}
+
+/* One decode token at `start`; how long the step takes, in ns. */
+static sim_ns step(struct hand *h, sim_ns start, uint32_t position)
+{
+    struct batch_shape b = {.n_decode = 1, .decode_ctx_tok = 1};
+    struct expert_token tok = {.sequence = 3, .position = position};
+    sim_tick t = 0;
+    assert_int_equal(layers_run(&h->x, &b, &tok, 1, start, &t, &h->e), 0);
+    assert_int_equal(store_check(&h->x.store, &h->e), 0);
+    return t >> SIM_TICKS_PER_NS_LOG2;
+}
+
+static void close_hand(struct hand *h)
+{
+    assert_int_equal(timeline_close(&h->t, &h->e), 0);
+    layers_release(&h->x);
+    routes_close(h->routes);
+    arena_release(&h->a);
+}
+
+/* Two of four are there. Gate at 1100; shared to 1150, the two to 1170; only then have the others slots:
+ * they come at 1280 and 1390 and take 10 each; head to 1420. */
+static void test_wait(void **state)
+{
+    (void)state;
+    struct hand h;
+    open_hand(&h, 1, 2, "none", "wait", NULL);
+    assert_int_equal(step(&h, 0, 5), 1420);
+    assert_int_equal(step(&h, 5000, 6), 1420);
+    assert_int_equal(h.x.n.asked, 8);
+    assert_int_equal(h.x.n.hits, 4);
+    assert_int_equal(h.x.n.missed_pairs, 4);
+    /* At 1170 to 1280 and at 1290 to 1390 the GPU waits. */
+    assert_int_equal((int64_t)(h.x.n.wait_load >> SIM_TICKS_PER_NS_LOG2), 2 * 210);
+    assert_int_equal((int64_t)(h.x.n.gpu >> SIM_TICKS_PER_NS_LOG2), 2 * (100 + 50 + 20 + 10 + 10 + 20));
+    assert_int_equal(h.x.store.n.loads, 4);
+    close_hand(&h);
+}
+
+/* Three slots: the first copy begins at 1180 with 30 ns of three experts behind it. */
+static void test_wait_three(void **state)
+{
+    (void)state;
+    struct hand h;
+    open_hand(&h, 1, 3, "none", "wait", NULL);
+    assert_int_equal(step(&h, 0, 5), 1180 + 110 + 10 + 20);
+    close_hand(&h);
+}
+
+/* The CPU takes 100 ns an expert from the gate on: 1300, later than the GPU's 1170. */
+static void test_cpu(void **state)
+{
+    (void)state;
+    struct hand h;
+    open_hand(&h, 1, 2, "none", "cpu{dram=1e9,flops=1e18,first_us=0}", NULL);
+    assert_int_equal(step(&h, 0, 5), 1320);
+    assert_int_equal(h.x.n.cpu_pairs, 2);
+    assert_int_equal((int64_t)(h.x.n.wait_cpu >> SIM_TICKS_PER_NS_LOG2), 130);
+    assert_int_equal(h.x.store.n.requests, 0);
+    close_hand(&h);
+}
+
+static void test_skip(void **state)
+{
+    (void)state;
+    struct hand h;
+    open_hand(&h, 1, 2, "none", "skip", NULL);
+    assert_int_equal(step(&h, 0, 5), 1190);
+    assert_int_equal(h.x.n.skipped_pairs, 2);
+    close_hand(&h);
+}
+
+/* Nobody may step in where the token uses all experts, so it waits. */
+static void test_no_substitute(void **state)
+{
+    (void)state;
+    struct hand h;
+    open_hand(&h, 1, 2, "none", "random", NULL);
+    assert_int_equal(step(&h, 0, 5), 1420);
+    close_hand(&h);
+}
+
+/* Three slots of four, two layers, and the router before attention: a sure prefetch finds no slot, since
+ * the three that are there are needed, too. So it changes nothing: 1320 - 20 of the first layer, as much of
+ * the second from there without the host's 1000, and the head. */
+static void test_sure_prefetch_takes_nobody_out(void **state)
+{
+    (void)state;
+    struct hand h;
+    open_hand(&h, 2, 3, "pre-attention", "wait", NULL);
+    assert_int_equal(step(&h, 0, 5), 1300 + 300 + 20);
+    assert_int_equal(h.x.n.named, 8);
+    assert_int_equal(h.x.n.named_right, 8);
+    assert_int_equal(h.x.n.named_asked, 8);
+    close_hand(&h);
+}
+
+/* ---- the timeline ---- */
+
+struct track {
+    double end, busy;
+    int slices;
+};
+
+static void read_timeline(const char *file, struct track *track)
+{
+    struct err e = {0};
+    cJSON *root = json_parse_file(file, &e);
+    const cJSON *event;
+    assert_non_null(root);
+    cJSON_ArrayForEach(event, cJSON_GetObjectItem(root, "traceEvents"))
+    {
+        const char *ph = cJSON_GetObjectItem(event, "ph")->valuestring;
+        if (strcmp(ph, "X") == 0) {
+            int tid = cJSON_GetObjectItem(event, "tid")->valueint;
+            double ts = cJSON_GetObjectItem(event, "ts")->valuedouble;
+            double dur = cJSON_GetObjectItem(event, "dur")->valuedouble;
+            assert_in_range(tid, 1, TRACKS);
+            assert_non_null(cJSON_GetObjectItem(event, "name"));
+            assert_true(dur > 0);
+            assert_true(ts >= track[tid - 1].end - 1e-9); /* no overlap, in order */
+            track[tid - 1].end = ts + dur;
+            track[tid - 1].busy += dur;
+            track[tid - 1].slices++;
+        }
+    }
+    cJSON_Delete(root);
+}
+
+/* GPU: two steps of attention, shared, two kernels of one expert, one of two, head; copies: four of 110. */
+static void test_timeline(void **state)
+{
+    (void)state;
+    char file[] = "/tmp/steelyard-timeline-XXXXXX";
+    struct track track[TRACKS] = {{0}};
+    struct hand h;
+    int fd = mkstemp(file);
+    assert_true(fd >= 0);
+    fclose(fdopen(fd, "w"));
+    open_hand(&h, 1, 2, "none", "wait", file);
+    step(&h, 0, 5);
+    step(&h, 5000, 6);
+    double gpu_us = (double)(h.x.n.gpu >> SIM_TICKS_PER_NS_LOG2) / 1e3;
+    close_hand(&h);
+    read_timeline(file, track);
+    remove(file);
+    assert_int_equal(track[TRACK_GPU].slices, 12);
+    assert_true(fabs(track[TRACK_GPU].busy - gpu_us) < 1e-6);
+    assert_int_equal(track[TRACK_H2D].slices, 4);
+    assert_true(fabs(track[TRACK_H2D].busy - 0.44) < 1e-6);
+    assert_int_equal(track[TRACK_CPU].slices, 0);
+    assert_true(fabs(track[TRACK_GPU].end - 6.42) < 1e-6);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_agrees_with_whole), cmocka_unit_test(test_expert_kernel),
+        cmocka_unit_test(test_wait), cmocka_unit_test(test_wait_three), cmocka_unit_test(test_cpu),
+        cmocka_unit_test(test_skip), cmocka_unit_test(test_no_substitute),
+        cmocka_unit_test(test_sure_prefetch_takes_nobody_out), cmocka_unit_test(test_timeline),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
