@@ -142,10 +142,10 @@ static int append_grid(struct fit *f, const struct term_spec *s, const struct gr
     return 0;
 }
 
-int fit_term(struct fit *f, const struct term_spec *s, const struct points *p, const struct kernel *k)
+static int trend_term(struct fit *f, const struct term_spec *s, const struct points *p, struct trend t,
+                      const struct kernel *k)
 {
     struct grid g;
-    struct trend t = kernel_trend(k);
     struct tally *tally = fit_family(f, s->family);
     if (!tally || grid_validate(p, &t, FIT_FOLDS, 0, kernel_roofline_us, k, tally, f->err) < 0 ||
         grid_from(&g, p, f->arena, f->err) < 0 || trend_fit(&t, p, f->err) < 0 ||
@@ -153,6 +153,37 @@ int fit_term(struct fit *f, const struct term_spec *s, const struct points *p, c
         return err_wrap(f->err, "%s: ", s->name);
     }
     return append_grid(f, s, &g);
+}
+
+int fit_term(struct fit *f, const struct term_spec *s, const struct points *p, const struct kernel *k)
+{
+    return trend_term(f, s, p, kernel_trend(k), k);
+}
+
+int fit_wave_term(struct fit *f, const struct term_spec *s, const struct points *p, struct wave *w,
+                  const struct kernel *k)
+{
+    return trend_term(f, s, p, (struct trend){.curve = &w->curve, .like = &w->like}, k);
+}
+
+struct wave fit_wave(const struct fit *f)
+{
+    struct kernel a = kernel_attention(f, KERNEL_DECODE);
+    double bytes = dtype_bytes(f->llm.weight_dtype), tp = f->q->tp;
+    return (struct wave){
+        .sms = f->gpu.sms,
+        .flop_per_s = gpu_flops(&f->gpu, f->llm.weight_dtype),
+        .attn_flop_per_s = gpu_flops(&f->gpu, DTYPE_FP16),
+        .byte_per_s = f->gpu.hbm_bytes_per_s,
+        .l2_bytes = f->gpu.l2_bytes,
+        .weight_bytes = bytes,
+        .act_bytes = bytes,
+        .heads = fmax(f->llm.heads / tp, 1),
+        .kv_heads = fmax(f->llm.kv_heads / tp, 1),
+        .kv_bytes = a.kv_bytes,
+        .pair_flops = a.pair_flops,
+        .qo_bytes = a.qkvo_bytes - a.kv_bytes,
+    };
 }
 
 struct small {

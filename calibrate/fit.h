@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "calibrate/grid.h"
+#include "calibrate/waves.h"
 #include "models/gpu.h"
 #include "models/llm.h"
 #include "models/profile.h"
@@ -106,6 +107,11 @@ struct term_spec {
 };
 /* Validate, fill and append a table of measured points (microseconds). */
 int fit_term(struct fit *f, const struct term_spec *s, const struct points *p, const struct kernel *k);
+/* The same with a curve over the way it is computed as the trend. */
+int fit_wave_term(struct fit *f, const struct term_spec *s, const struct points *p, struct wave *w,
+                  const struct kernel *k);
+/* Sizes and rates of this GPU and model, for wave_gemm and its like. */
+struct wave fit_wave(const struct fit *f);
 /* Append a finished table. */
 struct profile_term *fit_append(struct fit *f, const struct term_spec *s);
 /* A term over tokens that was not measured: the roofline of its kernel. */

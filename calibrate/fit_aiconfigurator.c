@@ -10,6 +10,7 @@
 
 #include "calibrate/fit.h"
 #include "calibrate/sheet.h"
+#include "calibrate/waves.h"
 
 struct tables {
     const char *prefix; /* "h100_sxm_vllm0.24.0" */
@@ -133,16 +134,8 @@ struct gemm_table {
     struct grid grid;
     struct trend trend;
     struct kernel kernel;
+    struct wave wave;
 };
-
-static void gemm_terms(const double *x, double *f, const void *ctx)
-{
-    (void)ctx;
-    f[0] = 1;
-    f[1] = x[0] * x[1];
-    f[2] = x[0] * x[1] * x[2];
-    f[3] = x[2] * (x[0] + x[1]);
-}
 
 /* Roofline of the product at (n, k, m). */
 static double gemm_roofline_us(const void *ctx, const double *x)
@@ -160,8 +153,9 @@ static int read_gemm(struct fit *f, const struct tables *t, struct gemm_table *g
     struct tally *tally = fit_family(f, "gemm"), *shapes = fit_family(f, "gemm_shape");
     g->points.dims = 3;
     g->kernel = kernel_gemm(f, 0, 0);
-    /* m = 256 and 257 are a tile apart, so along m neighbours say little. */
-    g->trend = (struct trend){.n = 4, .terms = gemm_terms, .weight = {1, 1, 0.05}};
+    g->wave = fit_wave(f);
+    wave_gemm(&g->wave);
+    g->trend = (struct trend){.curve = &g->wave.curve, .like = &g->wave.like};
     if (!tally || !shapes || read_points(f, table_name(f, t, "gemm"), want, x, &g->points) < 0) {
         return f->err->code;
     }
@@ -169,10 +163,10 @@ static int read_gemm(struct fit *f, const struct tables *t, struct gemm_table *g
      * are among the measured shapes. */
     if (grid_validate(&g->points, &g->trend, FIT_FOLDS, 0, gemm_roofline_us, &g->kernel, tally, f->err) < 0 ||
         grid_validate(&g->points, &g->trend, FIT_FOLDS, 2, gemm_roofline_us, &g->kernel, shapes, f->err) < 0 ||
-        grid_from(&g->grid, &g->points, f->arena, f->err) < 0 || trend_fit(&g->trend, &g->points, f->err) < 0) {
+        grid_from(&g->grid, &g->points, f->arena, f->err) < 0) {
         return f->err->code;
     }
-    return grid_fill(&g->grid, &g->trend, f->err);
+    return trend_fit(&g->trend, &g->points, f->err);
 }
 
 static double shortest(const struct points *p)
@@ -199,11 +193,16 @@ static int add_product(struct fit *f, const struct gemm_table *g, const char *na
     if (!t->us) {
         return err_set(f->err, SIM_E_NOMEM, "out of memory");
     }
-    for (uint32_t i = 0; i < t->n[0]; i++) {
-        double x[] = {k.n, k.k, t->at[0][i]};
-        t->us[i] = grid_at(&g->grid, &g->trend, x);
+    double *x = arena_calloc(f->arena, 3 * (size_t)t->n[0], sizeof(double));
+    if (!x) {
+        return err_set(f->err, SIM_E_NOMEM, "out of memory");
     }
-    return 0;
+    for (uint32_t i = 0; i < t->n[0]; i++) {
+        x[3 * i] = k.n;
+        x[3 * i + 1] = k.k;
+        x[3 * i + 2] = t->at[0][i];
+    }
+    return grid_read(&g->grid, &g->trend, x, t->n[0], t->us, f->err);
 }
 
 static int add_gemms(struct fit *f, struct tables *t)
@@ -329,11 +328,13 @@ static int add_decode(struct fit *f, const struct tables *t)
 {
     struct points p = {.dims = 2};
     struct kernel k = kernel_attention(f, KERNEL_DECODE);
+    struct wave w = fit_wave(f);
     struct term_spec s = {"attention_decode", "attention", f->llm.layers, WHEN_ALWAYS, 2,
                           {AXIS_DECODES, AXIS_CONTEXT}};
+    wave_decode(&w);
     if (attention_points(f, t, "generation_attention", "kv_len", &p) == 0) {
         without_launch(t, &p);
-        if (fit_term(f, &s, &p, &k) == 0) {
+        if (fit_wave_term(f, &s, &p, &w, &k) == 0) {
             without_cache_hits(&k, &p, &f->term[f->profile.n_terms - 1]);
         }
     }
@@ -347,42 +348,44 @@ static int add_decode(struct fit *f, const struct tables *t)
 static int refine(struct fit *f, struct profile_term *t, const struct grid *g, const struct trend *trend)
 {
     uint32_t n = (g->n[1] - 1) * FINER + 1;
+    size_t size = (size_t)n * g->n[0];
     t->n[0] = g->n[0];
     t->at[0] = g->at[0];
     t->n[1] = n;
     t->at[1] = arena_calloc(f->arena, n, sizeof(double));
-    t->us = arena_calloc(f->arena, (size_t)n * g->n[0], sizeof(double));
-    if (!t->at[1] || !t->us) {
+    t->us = arena_calloc(f->arena, size, sizeof(double));
+    double *x = arena_calloc(f->arena, 2 * size, sizeof(double));
+    if (!t->at[1] || !t->us || !x) {
         return err_set(f->err, SIM_E_NOMEM, "out of memory");
     }
     for (uint32_t j = 0; j < n; j++) {
         uint32_t i = j / FINER, part = j % FINER;
         t->at[1][j] = part ? g->at[1][i] + (g->at[1][i + 1] - g->at[1][i]) * part / FINER : g->at[1][i];
     }
-    for (uint32_t c = 0; c < g->n[0]; c++) {
-        for (uint32_t j = 0; j < n; j++) {
-            t->us[c * n + j] = grid_at(g, trend, (double[]){g->at[0][c], t->at[1][j]});
-        }
+    for (size_t k = 0; k < size; k++) {
+        x[2 * k] = t->at[0][k / n];
+        x[2 * k + 1] = t->at[1][k % n];
     }
-    return 0;
+    return grid_read(g, trend, x, size, t->us, f->err);
 }
 
 static int add_prefill(struct fit *f, const struct tables *t)
 {
     struct points p = {.dims = 2};
     struct kernel k = kernel_attention(f, KERNEL_PREFILL);
-    struct trend trend = kernel_trend(&k);
+    struct wave w = fit_wave(f);
+    struct trend trend = {.curve = &w.curve, .like = &w.like};
     struct grid g;
     struct term_spec s = {"attention_prefill", "attention", f->llm.layers, WHEN_ALWAYS, 2,
                           {AXIS_CHUNKS, AXIS_CHUNK_TOK}};
     struct tally *tally = fit_family(f, "attention");
+    wave_prefill(&w);
     if (attention_points(f, t, "context_attention", "isl", &p) == 0) {
         without_launch(t, &p);
     }
     if (tally && f->err->code == 0 &&
         grid_validate(&p, &trend, FIT_FOLDS, 0, kernel_roofline_us, &k, tally, f->err) == 0 &&
-        grid_from(&g, &p, f->arena, f->err) == 0 && trend_fit(&trend, &p, f->err) == 0 &&
-        grid_fill(&g, &trend, f->err) == 0) {
+        grid_from(&g, &p, f->arena, f->err) == 0 && trend_fit(&trend, &p, f->err) == 0) {
         struct profile_term *term = fit_append(f, &s);
         if (term) {
             refine(f, term, &g, &trend);

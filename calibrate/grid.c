@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calibrate/curve.h"
+#include "calibrate/krige.h"
 #include "sim/core/rng.h"
 
 /* Largest table. */
@@ -100,6 +102,9 @@ static void flat_trend(struct trend *t, const struct points *p)
 
 int trend_fit(struct trend *t, const struct points *p, struct err *e)
 {
+    if (t->curve) {
+        return curve_fit(t->curve, p, e);
+    }
     size_t step = p->n / TREND_POINTS + 1, rows = (p->n + step - 1) / step;
     double scale[TREND_MAX], low = HUGE_VAL;
     for (size_t i = 0; i < p->n; i++) {
@@ -134,6 +139,9 @@ int trend_fit(struct trend *t, const struct points *p, struct err *e)
 double trend_at(const struct trend *t, const double *x)
 {
     double f[TREND_MAX], sum = 0;
+    if (t->curve) {
+        return curve_at(t->curve, x);
+    }
     t->terms(x, f, t->ctx);
     for (uint32_t k = 0; k < t->n; k++) {
         sum += t->c[k] * f[k];
@@ -328,8 +336,118 @@ static size_t fill_round(const struct grid *g, const struct trend *t, const doub
     return left;
 }
 
+/* ---- filling by likeness ---- */
+
+struct cloud {
+    const struct grid *g;
+    double *z, *r;
+    size_t *candidate;
+};
+
+static void cloud_release(struct cloud *c)
+{
+    free(c->z);
+    free(c->r);
+    free(c->candidate);
+}
+
+static int cloud_init(struct cloud *c, const struct grid *g, const struct trend *t, struct err *e)
+{
+    double x[GRID_DIMS];
+    *c = (struct cloud){g, malloc(g->size * t->like->n * sizeof(double)), malloc(g->size * sizeof(double)),
+                        malloc(g->size * sizeof(size_t))};
+    if (!c->z || !c->r || !c->candidate) {
+        cloud_release(c);
+        return err_set(e, SIM_E_NOMEM, "out of memory for a table");
+    }
+    for (size_t k = 0; k < g->size; k++) {
+        place_of(g, k, x);
+        t->like->features(x, &c->z[k * t->like->n], t->like->ctx);
+        c->r[k] = log(g->v[k] / trend_at(t, x));
+    }
+    return 0;
+}
+
+/* Known cells within reach of a cell, into c->candidate. */
+static size_t cells_around(struct cloud *c, const struct trend *t, const uint32_t *at)
+{
+    const struct grid *g = c->g;
+    uint32_t i[GRID_DIMS], low[GRID_DIMS], high[GRID_DIMS];
+    size_t n = 0;
+    for (uint32_t d = 0; d < g->dims; d++) {
+        uint32_t reach = t->like->reach[d];
+        low[d] = i[d] = at[d] > reach ? at[d] - reach : 0;
+        high[d] = at[d] + reach < g->n[d] ? at[d] + reach : g->n[d] - 1;
+    }
+    for (;;) {
+        size_t k = 0;
+        for (uint32_t d = 0; d < g->dims; d++) {
+            k = k * g->n[d] + i[d];
+        }
+        if (!isnan(c->r[k])) {
+            c->candidate[n++] = k;
+        }
+        uint32_t d = g->dims;
+        while (d-- > 0 && ++i[d] > high[d]) {
+            i[d] = low[d];
+        }
+        if (d == UINT32_MAX) {
+            return n;
+        }
+    }
+}
+
+static double cloud_at(struct cloud *c, const struct trend *t, const double *x)
+{
+    struct krige q = {t->like, c->z, c->r};
+    double z[KRIGE_FEATURES];
+    uint32_t at[GRID_DIMS];
+    for (uint32_t d = 0; d < c->g->dims; d++) {
+        at[d] = cell(c->g->at[d], c->g->n[d], x[d]);
+    }
+    t->like->features(x, z, t->like->ctx);
+    size_t n = cells_around(c, t, at);
+    return trend_at(t, x) * exp(krige_at(&q, c->candidate, n, z));
+}
+
+static int fill_by_likeness(struct grid *g, const struct trend *t, struct err *e)
+{
+    struct cloud c;
+    double x[GRID_DIMS];
+    if (cloud_init(&c, g, t, e) < 0) {
+        return e->code;
+    }
+    for (size_t k = 0; k < g->size; k++) {
+        place_of(g, k, x);
+        g->v[k] = isnan(c.r[k]) ? cloud_at(&c, t, x) : g->v[k];
+    }
+    cloud_release(&c);
+    return 0;
+}
+
+int grid_read(const struct grid *g, const struct trend *t, const double *x, size_t n, double *ret, struct err *e)
+{
+    struct cloud c;
+    if (cloud_init(&c, g, t, e) < 0) {
+        return e->code;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const double *xi = &x[i * g->dims];
+        size_t k = index_of(g, xi);
+        double own[GRID_DIMS];
+        place_of(g, k, own);
+        bool measured = memcmp(own, xi, g->dims * sizeof(double)) == 0 && !isnan(g->v[k]);
+        ret[i] = measured ? g->v[k] : cloud_at(&c, t, xi);
+    }
+    cloud_release(&c);
+    return 0;
+}
+
 int grid_fill(struct grid *g, const struct trend *t, struct err *e)
 {
+    if (t->like) {
+        return fill_by_likeness(g, t, e);
+    }
     double *ratio = malloc(g->size * sizeof(double)), *next = malloc(g->size * sizeof(double));
     double x[GRID_DIMS];
     if (!ratio || !next) {

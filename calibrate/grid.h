@@ -23,6 +23,9 @@ struct points {
 int points_add(struct points *p, const double *x, double y, struct err *e);
 void points_release(struct points *p);
 
+struct curve;
+struct likeness;
+
 /* A sum of physically shaped terms (constant, work, traffic ...), fitted to relative error with
  * bisquare weights: a handful of points that are off does not bend it. */
 struct trend {
@@ -35,6 +38,8 @@ struct trend {
      * and the other down, resemble each other: the same bytes, on the same side of a cache's size. */
     bool diagonal;
     double weight[GRID_DIMS]; /* of what neighbours along an axis say; 0 = 1 */
+    struct curve *curve;      /* instead of a sum of terms; NULL = the sum */
+    const struct likeness *like; /* which places resemble each other; NULL = neighbours along the axes */
 };
 int trend_fit(struct trend *t, const struct points *p, struct err *e);
 double trend_at(const struct trend *t, const double *x);
@@ -51,6 +56,9 @@ int grid_from(struct grid *g, const struct points *p, struct arena *a, struct er
 int grid_fill(struct grid *g, const struct trend *t, struct err *e);
 /* At any place: linear in the logarithms of places and of ratios to the trend. */
 double grid_at(const struct grid *g, const struct trend *t, const double *x);
+/* At n places, for a trend with a likeness and a grid with its holes: what was measured stays, the rest
+ * comes from the measured places around. */
+int grid_read(const struct grid *g, const struct trend *t, const double *x, size_t n, double *ret, struct err *e);
 
 /* Held-out errors of one family of kernels. */
 struct tally {

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "calibrate/fit.h"
+#include "calibrate/sheet.h"
 #include "models/cost.h"
 
 static const char *data_dir(void)
@@ -175,7 +176,7 @@ static void llmservingsim_tables(void **unused)
 static void aiconfigurator_tables(void **unused)
 {
     (void)unused;
-    fit_tables("aiconfigurator", "h100", "codellama-34b", 2);
+    fit_tables("aiconfigurator", "a100-80g", "codellama-34b", 2);
 }
 
 /* Fits `source` for one GPU, writes the profile and opens the cost model on it. */
@@ -289,6 +290,33 @@ static void vidur_and_frontier_tables(void **unused)
     }
 }
 
+/* The committed table of all fits (scripts/fidelity) keeps the promise, too. */
+static void committed_fits_keep_the_promise(void **unused)
+{
+    (void)unused;
+    struct arena a = {0};
+    struct err e = {0};
+    struct sheet s;
+    bool ok = true;
+    size_t n = 0;
+    const char *dir = arena_printf(&a, "%s/../results/fidelity", data_dir());
+    assert_int_equal(sheet_open(&s, dir, "fits", &a, &e), 0);
+    int family = sheet_column(&s, "family"), error = sheet_column(&s, "held_out_error");
+    int gpu = sheet_column(&s, "gpu"), roofline = sheet_column(&s, "roofline_error");
+    while (sheet_next(&s) > 0) {
+        bool gemm = strcmp(sheet_text(&s, family), "gemm") == 0;
+        bool attention = strcmp(sheet_text(&s, family), "attention") == 0;
+        double share = sheet_number(&s, error, &ok);
+        if ((gemm || attention) && !(share < (gemm ? 0.06 : 0.08) && share < sheet_number(&s, roofline, &ok))) {
+            fail_msg("%s: %s %.4f", sheet_text(&s, gpu), sheet_text(&s, family), share);
+        }
+        n += gemm || attention;
+    }
+    sheet_close(&s);
+    assert_true(ok && n > 10);
+    arena_release(&a);
+}
+
 static void unknown_gpus_are_named(void **unused)
 {
     (void)unused;
@@ -311,6 +339,7 @@ int main(void)
         cmocka_unit_test(llmservingsim_tables),           cmocka_unit_test(aiconfigurator_tables),
         cmocka_unit_test(distserve_coefficients),         cmocka_unit_test(vtc_request_times),
         cmocka_unit_test(vidur_and_frontier_tables),      cmocka_unit_test(unknown_gpus_are_named),
+        cmocka_unit_test(committed_fits_keep_the_promise),
     };
     gsl_set_error_handler_off();
     return cmocka_run_group_tests(tests, NULL, NULL);
