@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "models/cost.h"
+#include "models/gpu.h"
+#include "models/llm.h"
+
+#define TICKS_PER_S (1e9 * SIM_TICKS_PER_NS)
+
+struct model {
+    struct arena arena;
+    struct err err;
+    const struct cost_ops *ops;
+    void *state;
+    struct cost_env env;
+    struct llm_shape llm;
+    struct gpu_profile gpu;
+};
+
+static const char *data_dir(void)
+{
+    const char *d = getenv("STEELYARD_DATA");
+    return d ? d : "models";
+}
+
+static void model_load(struct model *m, const char *llm, const char *gpu, uint32_t tp)
+{
+    *m = (struct model){.ops = cost_find("ep")};
+    assert_non_null(m->ops);
+    if (llm_load(&m->llm, llm, data_dir(), NULL, NULL, &m->arena, &m->err) != 0 ||
+        gpu_load(&m->gpu, gpu, data_dir(), &m->arena, &m->err) != 0) {
+        fail_msg("%s", m->err.msg);
+    }
+    m->env = (struct cost_env){.llm = &m->llm, .gpu = &m->gpu, .tp = tp, .arena = &m->arena};
+    m->state = arena_alloc(&m->arena, m->ops->state_size);
+}
+
+static int model_init(struct model *m, const char *spec)
+{
+    int rc = opt_spec_apply(spec, m->ops->options, m->state, &m->arena, &m->err);
+    return rc < 0 ? rc : m->ops->init(m->state, &m->env, &m->err);
+}
+
+static void model_open(struct model *m, const char *llm, const char *gpu, uint32_t tp, const char *spec)
+{
+    model_load(m, llm, gpu, tp);
+    if (model_init(m, spec) != 0) {
+        fail_msg("%s", m->err.msg);
+    }
+}
+
+static void model_close(struct model *m)
+{
+    arena_release(&m->arena);
+}
+
+static struct cost_affine iterate(const struct model *m, struct batch_shape s)
+{
+    struct cost_affine r;
+    m->ops->iteration(m->state, &s, &r);
+    return r;
+}
+
+static double seconds(const struct model *m, struct batch_shape s)
+{
+    return (double)iterate(m, s).base / TICKS_PER_S;
+}
+
+
+static struct batch_shape decodes(uint32_t n, uint64_t ctx)
+{
+    return (struct batch_shape){.n_decode = n, .decode_ctx_tok = n * ctx};
+}
+
+/* DeepSeek-V3, EP8, 128 tokens a rank: a dispatch is 128*8*7392 bytes at 98 GB/s = 77.2 us, a combine
+ * 128*8*14336 at 127 = 115.6 us (published: 77 and 114), in each of 58 layers. */
+static void test_transfers(void **state)
+{
+    (void)state;
+    struct model slow, fast;
+
+    model_open(&slow, "deepseek-v3", "h100", 1, "ep{ranks=8}");
+    model_open(&fast, "deepseek-v3", "h100", 1, "ep{ranks=8,dispatch_gb_s=1e5,combine_gb_s=1e5,floor_us=0}");
+    double us = 1e6 * (seconds(&slow, decodes(128, 4096)) - seconds(&fast, decodes(128, 4096)));
+    assert_true(fabs(us / (58 * (77.2 + 115.6)) - 1) < 0.005);
+    us = 1e6 * (seconds(&slow, decodes(1, 4096)) - seconds(&fast, decodes(1, 4096)));
+    assert_true(fabs(us / (58 * 2 * 20) - 1) < 0.01); /* the floor */
+    model_close(&slow);
+    model_close(&fast);
+}
+
+/* Normal kernels, 4 nodes: four copies of 7392 bytes at 58 GB/s, of 14336 at 57. */
+static void test_normal(void **state)
+{
+    (void)state;
+    struct model slow, fast;
+    struct batch_shape s = {.n_prefill = 1, .prefill_tok = 4096, .prefill_done = 1};
+
+    model_open(&slow, "deepseek-v3", "h100", 1, "ep{ranks=32,kernel=normal}");
+    model_open(&fast, "deepseek-v3", "h100", 1, "ep{ranks=32,kernel=normal,dispatch_gb_s=1e5,combine_gb_s=1e5,floor_us=0}");
+    double ms = 1e3 * (seconds(&slow, s) - seconds(&fast, s));
+    assert_true(fabs(ms / (58 * 4096 * 4 * (7392 / 58e6 + 14336 / 57e6)) - 1) < 0.005);
+    model_close(&slow);
+    model_close(&fast);
+}
+
+/* All on one rank is the model below, but for tokens sent to themselves. */
+static void test_one_rank(void **state)
+{
+    (void)state;
+    struct model ep, plain;
+
+    model_open(&ep, "deepseek-v2-lite", "h100", 1, "ep{ranks=1,dispatch_gb_s=1e5,combine_gb_s=1e5,floor_us=0}");
+    model_load(&plain, "deepseek-v2-lite", "h100", 1);
+    plain.ops = cost_find("roofline");
+    plain.state = arena_alloc(&plain.arena, plain.ops->state_size);
+    assert_int_equal(model_init(&plain, "roofline"), 0);
+    for (uint32_t n = 1; n < 500; n += 37) {
+        assert_true(fabs(seconds(&ep, decodes(n, 999)) / seconds(&plain, decodes(n, 999)) - 1) < 0.01);
+    }
+    model_close(&ep);
+    model_close(&plain);
+}
+
+static void test_order(void **state)
+{
+    (void)state;
+    struct model even, uneven, cut;
+
+    model_open(&even, "deepseek-v3", "h100", 1, "ep{ranks=64}");
+    model_open(&uneven, "deepseek-v3", "h100", 1, "ep{ranks=64,imbalance=1.5}");
+    model_open(&cut, "deepseek-v3", "h100", 1, "ep{ranks=64,overlap=on}");
+    double t = seconds(&even, decodes(256, 4096));
+    assert_true(seconds(&uneven, decodes(256, 4096)) > 1.02 * t);
+    /* Half and half hides the shorter part at most, and costs weights at few tokens. */
+    assert_true(seconds(&cut, decodes(256, 4096)) < 0.9 * t);
+    assert_true(seconds(&cut, decodes(256, 4096)) > 0.5 * t);
+    assert_true(seconds(&cut, decodes(2, 100)) > 0.9 * seconds(&even, decodes(2, 100)));
+    model_close(&even);
+    model_close(&uneven);
+    model_close(&cut);
+}
+
+/* The line is what a fresh evaluation says, to the last tick, on both sides of a knot. */
+static void check_line(const char *spec)
+{
+    struct model m;
+
+    model_open(&m, "deepseek-v3", "h100", 1, spec);
+    for (uint64_t ctx = 1; ctx < 40000; ctx += 1511) {
+        struct cost_affine line = iterate(&m, decodes(101, ctx));
+
+        for (uint64_t k = 0; k < line.valid && k < 3000; k += 11) {
+            assert_true(iterate(&m, decodes(101, ctx + k)).base == line.base + line.slope * (sim_tick)k);
+        }
+    }
+    model_close(&m);
+}
+
+static void test_line(void **state)
+{
+    (void)state;
+    check_line("ep{ranks=64}");
+    check_line("ep{ranks=64,overlap=on}");
+    check_line("ep{ranks=64,overlap=on,dispatch_gb_s=5,combine_gb_s=5}");
+}
+
+static void refused(const char *llm, uint32_t tp, const char *spec, const char *says)
+{
+    struct model m;
+
+    model_load(&m, llm, "h100", tp);
+    assert_int_equal(model_init(&m, spec), SIM_E_CONFIG);
+    assert_non_null(strstr(m.err.msg, says));
+    model_close(&m);
+}
+
+static void test_errors(void **state)
+{
+    (void)state;
+    refused("llama-3.1-8b", 1, "ep", "llama-3.1-8b");
+    refused("deepseek-v3", 8, "ep", "tp has to be 1");
+    refused("deepseek-v3", 1, "ep{ranks=7}", "256 experts");
+    refused("deepseek-v3", 1, "ep{base=linear}", "'linear'");
+    refused("deepseek-v3", 1, "ep{base=rooflin}", "'rooflin'");
+    refused("deepseek-v3", 1, "ep{base=roofline{eff_gem=1}}", "eff_gemm");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_transfers), cmocka_unit_test(test_normal), cmocka_unit_test(test_one_rank),
+        cmocka_unit_test(test_order),     cmocka_unit_test(test_line),   cmocka_unit_test(test_errors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
