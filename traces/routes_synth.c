@@ -20,14 +20,14 @@
 #include "traces/routes_noise.h"
 
 #define OF_PRESET "-1"
-#define SLOTS     4096 /* a power of two; about 16 per layer for 26 layers x 256 sequences of a batch at work */
+#define SEQUENCES 256 /* whose last positions are kept: as many as a usual batch */
 #define COMMON    0    /* "layer" of the components that all layers share */
 
 struct slot {
     bool full;
     uint64_t seq;
-    uint32_t run, layer; /* run = pos / NOISE_RUN */
-    float *z;            /* [NOISE_RUN][dim] */
+    uint32_t run; /* pos / NOISE_RUN */
+    float *z;     /* [NOISE_RUN][dim] */
 };
 
 struct synth_router {
@@ -197,12 +197,13 @@ static int allocate(struct synth_router *s, struct arena *ar, struct err *e)
     s->u = arena_calloc(ar, n * d, sizeof(float));
     s->a = arena_calloc(ar, n, sizeof(float));
     s->score = arena_calloc(ar, s->shape.experts, sizeof(float));
-    s->slots = arena_calloc(ar, SLOTS, sizeof(*s->slots));
-    s->slot_z = arena_calloc(ar, SLOTS * NOISE_RUN * d, sizeof(float));
+    size_t slots = SEQUENCES * ((size_t)s->shape.layers + 1);
+    s->slots = arena_calloc(ar, slots, sizeof(*s->slots));
+    s->slot_z = arena_calloc(ar, slots * NOISE_RUN * d, sizeof(float));
     if (!s->u || !s->a || !s->score || !s->slots || !s->slot_z) {
         return err_set(e, SIM_E_NOMEM, "out of memory");
     }
-    for (size_t i = 0; i < SLOTS; i++) {
+    for (size_t i = 0; i < slots; i++) {
         s->slots[i].z = s->slot_z + i * NOISE_RUN * d;
     }
     return 0;
@@ -290,20 +291,14 @@ static void fill_run(const struct synth_router *s, float *z, uint64_t seq, uint3
     }
 }
 
-static size_t slot_of(uint64_t seq, uint32_t run, uint32_t layer)
-{
-    uint64_t h = (seq * 0x9e3779b97f4a7c15u + layer) * 0xd1b54a32d192ed03u + run;
-    return (size_t)((h * 0x9e3779b97f4a7c15u) >> 40) & (SLOTS - 1);
-}
-
 /* A slot is only a memory of a pure function: who was there before changes the time, not the answer. */
 static const float *run_of(struct synth_router *s, uint64_t seq, uint32_t pos, uint32_t layer)
 {
     uint32_t run = pos / NOISE_RUN;
-    struct slot *k = &s->slots[slot_of(seq, run, layer)];
-    if (!k->full || k->seq != seq || k->run != run || k->layer != layer) {
+    struct slot *k = &s->slots[seq % SEQUENCES * (s->shape.layers + 1) + layer];
+    if (!k->full || k->seq != seq || k->run != run) {
         fill_run(s, k->z, seq, run * NOISE_RUN, layer);
-        *k = (struct slot){.full = true, .seq = seq, .run = run, .layer = layer, .z = k->z};
+        *k = (struct slot){.full = true, .seq = seq, .run = run, .z = k->z};
     }
     return k->z + (size_t)(pos % NOISE_RUN) * (size_t)s->dim;
 }
