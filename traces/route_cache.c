@@ -12,13 +12,15 @@ const char *const route_cache_names[] = {"lru", "lfu", "decayed", "static", "bel
 
 #define HALF_LIFE_TOK 128
 #define NEVER         UINT32_MAX
+#define GONE          ((double)INFINITY)
 
 struct cache {
     const struct route_layer *l;
     enum route_cache policy;
     uint32_t capacity, held;
-    bool in[ROUTE_EXPERTS_MAX], asked[ROUTE_EXPERTS_MAX]; /* asked: by the token at work */
-    double worth[ROUTE_EXPERTS_MAX]; /* the lowest goes out */
+    bool in[ROUTE_EXPERTS_MAX];
+    double worth[ROUTE_EXPERTS_MAX];
+    double stay[ROUTE_EXPERTS_MAX];  /* the lowest goes out: worth, or GONE for what is not there or asked for */
     double growth;                   /* of the weight of a use, DECAYED */
     uint32_t *next;                  /* [token][k]: token that uses this expert again, BELADY */
 };
@@ -75,36 +77,45 @@ static void use(struct cache *c, uint32_t token, uint32_t i)
 
 static uint32_t least_worth(const struct cache *c)
 {
+    double least = GONE;
     uint32_t out = NEVER;
     for (uint32_t x = 0; x < c->l->experts; x++) {
-        if (c->in[x] && !c->asked[x] && (out == NEVER || c->worth[x] < c->worth[out])) {
+        if (c->stay[x] < least) {
+            least = c->stay[x];
             out = x;
         }
     }
     return out;
 }
 
+/* The optimum need not keep what it has just used. */
 static void let_in(struct cache *c, uint32_t expert)
 {
     if (c->held == c->capacity) {
         uint32_t out = least_worth(c);
-        if (out == NEVER) { /* full of the token's own */
+        if (out == NEVER || (c->policy == ROUTE_BELADY && c->worth[out] >= c->worth[expert])) {
             return;
         }
         c->in[out] = false;
+        c->stay[out] = GONE;
         c->held--;
     }
     c->in[expert] = true;
+    c->stay[expert] = c->policy == ROUTE_BELADY ? c->worth[expert] : GONE;
     c->held++;
 }
 
 /* Grow later uses rather than shrink all earlier ones; back to 1 before numbers get large. */
 static void decay(struct cache *c)
 {
+    if (c->policy != ROUTE_DECAYED) {
+        return;
+    }
     c->growth *= exp2(1.0 / HALF_LIFE_TOK);
     if (c->growth > 1e100) {
         for (uint32_t x = 0; x < c->l->experts; x++) {
             c->worth[x] /= c->growth;
+            c->stay[x] /= c->growth;
         }
         c->growth = 1;
     }
@@ -117,18 +128,18 @@ static uint32_t serve(struct cache *c, uint32_t token)
     uint32_t k = c->l->top_k, misses = 0;
     for (uint32_t i = 0; i < k; i++) {
         misses += !c->in[e[i]];
-        c->asked[e[i]] = true;
         if (c->policy != ROUTE_STATIC) {
             use(c, token, i);
+            c->stay[e[i]] = c->policy == ROUTE_BELADY && c->in[e[i]] ? c->worth[e[i]] : GONE;
         }
     }
-    for (uint32_t i = 0; i < k && c->policy != ROUTE_STATIC; i++) {
+    for (uint32_t i = 0; i < k && misses && c->policy != ROUTE_STATIC; i++) {
         if (!c->in[e[i]]) {
             let_in(c, e[i]);
         }
     }
     for (uint32_t i = 0; i < k; i++) {
-        c->asked[e[i]] = false;
+        c->stay[e[i]] = c->in[e[i]] ? c->worth[e[i]] : GONE;
     }
     decay(c);
     return misses;
@@ -139,6 +150,9 @@ double route_cache_hits(const struct route_layer *l, enum route_cache policy, ui
     struct cache c = {.l = l, .policy = policy, .capacity = capacity, .growth = 1};
     uint32_t tokens = route_layer_tokens(l), k = l->top_k;
     uint64_t of[ROUTE_TOP_K_MAX + 1] = {0}, misses = 0;
+    for (uint32_t x = 0; x < l->experts; x++) {
+        c.stay[x] = GONE;
+    }
     if (policy == ROUTE_STATIC) {
         hold_most_used(&c);
     } else if (policy == ROUTE_BELADY && find_next_uses(&c) < 0) {

@@ -61,7 +61,7 @@ void route_popularity(const uint64_t *count, uint32_t experts, struct route_popu
         total += (double)sorted[i];
     }
     for (uint32_t i = 0; i < experts; i++) {
-        double p = (double)sorted[i] / total;
+        double p = (double)sorted[i] / total; /* NaN without any */
         entropy -= p > 0 ? p * log(p) : 0;
         square += (p - 1.0 / experts) * (p - 1.0 / experts);
     }
@@ -100,6 +100,11 @@ uint32_t route_popularity_within(const struct route_layer *l, uint32_t least, st
     struct route_popularity one;
     uint32_t n = long_sequences(l, least);
     memset(ret, 0, sizeof(*ret));
+    if (n == 0) {
+        memset(count, 0, sizeof(count));
+        route_popularity(count, l->experts, ret);
+        return 0;
+    }
     for (uint32_t i = 0; i < l->sequences; i++) {
         if (l->start[i + 1] - l->start[i] >= least) {
             route_count(l, l->start[i], l->start[i + 1], count);
@@ -112,15 +117,13 @@ uint32_t route_popularity_within(const struct route_layer *l, uint32_t least, st
 
 /* ---- along a sequence ---- */
 
-static uint32_t common(const uint16_t *a, const uint16_t *b, uint32_t k)
+static bool uses(const uint16_t *e, uint32_t k, uint16_t expert)
 {
-    uint32_t n = 0;
+    bool found = false;
     for (uint32_t i = 0; i < k; i++) {
-        for (uint32_t j = 0; j < k; j++) {
-            n += a[i] == b[j];
-        }
+        found |= e[i] == expert;
     }
-    return n;
+    return found;
 }
 
 double route_reuse(const struct route_layer *l, uint32_t lag)
@@ -128,8 +131,10 @@ double route_reuse(const struct route_layer *l, uint32_t lag)
     uint64_t same = 0, all = 0;
     size_t k = l->top_k;
     for (uint32_t s = 0; s < l->sequences; s++) {
-        for (uint32_t t = l->start[s] + lag; t < l->start[s + 1]; t++) {
-            same += common(l->expert + t * k, l->expert + (t - lag) * k, l->top_k);
+        for (size_t t = l->start[s] + lag; t < l->start[s + 1]; t++) {
+            for (size_t i = 0; i < k; i++) {
+                same += uses(l->expert + (t - lag) * k, l->top_k, l->expert[t * k + i]);
+            }
             all += k;
         }
     }

@@ -37,8 +37,8 @@ double route_segment_best(const struct route_layer *l, uint32_t m);
 
 /* ---- caches of C experts of the layer, carried over from sequence to sequence ----
  * A token asks for all of its experts at once: what is there before it are hits, then the missing ones
- * come in, and none of the token's own experts goes out for them. C below top_k is counted as far as the
- * cache holds. */
+ * come in, and none of the token's own experts goes out for them, but for the optimum, which keeps what is
+ * needed next, be it new or old. */
 enum route_cache { ROUTE_LRU, ROUTE_LFU, ROUTE_DECAYED, ROUTE_STATIC, ROUTE_BELADY };
 extern const char *const route_cache_names[]; /* NULL-terminated */
 /* Share of hits. LFU counts from the beginning, DECAYED halves every 128 tokens, STATIC holds the most used

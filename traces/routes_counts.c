@@ -3,7 +3,7 @@
  * Independent draws by how often experts are used. A token takes top_k experts without replacement such
  * that each is in with the probability that its count asks for: scores are logit(probability) plus logistic
  * noise and the highest are taken (Pareto sampling; Rosen 1997), which meets the probabilities to within a
- * percent or so.
+ * percent or so. A single one is drawn by log(probability) plus Gumbel noise, which meets them exactly.
  *
  * With counts of pairs the first expert is drawn by count and the others by their joint counts with it, so
  * that both kinds of counts come out. */
@@ -73,7 +73,7 @@ static void logits_of(const double *v, uint32_t n, uint32_t k, float *logit)
     double chance[ROUTE_EXPERTS_MAX];
     chances_of(v, n, k, chance);
     for (uint32_t i = 0; i < n; i++) {
-        logit[i] = (float)log(chance[i] / (1 - chance[i]));
+        logit[i] = (float)(k == 1 ? log(chance[i]) : log(chance[i] / (1 - chance[i])));
     }
 }
 
@@ -194,11 +194,12 @@ static void counts_at(void *state, uint64_t seq, uint32_t pos, uint32_t layer, s
 {
     struct counted_routes *s = state;
     uint32_t n = s->shape.experts, first = s->counts.paired ? draw_first(s, seq, pos, layer) : 0;
+    uint32_t draws = s->shape.top_k - s->counts.paired;
     size_t row = s->counts.paired ? (size_t)layer * n + first : layer;
     float top = -INFINITY;
     for (uint32_t i = 0; i < n; i++) {
         double u = rng_uniform(s->noise, seq, draw_of(pos, layer, i));
-        s->score[i] = s->logit[row * n + i] + (float)log(u / (1 - u));
+        s->score[i] = s->logit[row * n + i] + (float)(draws == 1 ? -log(-log(u)) : log(u / (1 - u)));
         top = fmaxf(top, s->score[i]);
     }
     if (s->counts.paired) {

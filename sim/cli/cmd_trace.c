@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sim/cli/experts.h"
 #include "sim/core/json.h"
 #include "traces/info.h"
 #include "traces/trace.h"
@@ -16,13 +17,15 @@
 
 static const char usage[] =
     "usage: steelyard trace info    TRACE [--json]\n"
+    "       steelyard trace info    --experts SOURCE [--model M] [--json]\n"
     "       steelyard trace head    TRACE [-n N]\n"
     "       steelyard trace convert TRACE -o OUT\n"
     "       steelyard trace cut     TRACE [--from TIME] [--to TIME] [--limit N] [--client NAME] -o OUT\n"
     "       steelyard trace synth   NAME{...} -o OUT\n"
     "       steelyard trace tlp     ...\n"
     "\n"
-    "info      requests, rate, lengths, clients, sessions and shared prefixes\n"
+    "info      requests, rate, lengths, clients, sessions and shared prefixes; or how tokens are routed\n"
+    "          to the experts of a mixture-of-experts model\n"
     "head      the first requests in Steelyard's own CSV\n"
     "convert   the whole trace in another form\n"
     "cut       a part of it; times count from the beginning of the part\n"
@@ -33,7 +36,13 @@ static const char usage[] =
     "\n"
     "  -o, --output OUT       .packed = binary, .gz = CSV in gzip, else CSV; default -, standard output\n"
     "  -n N                   with head: how many, default 10\n"
-    "  --json                 with info: as JSON\n"
+    "  --json                 with info: as JSON; also --format json\n"
+    "  --experts SOURCE       with info: expert routes instead of a trace: synth{preset=olmoe-1b-7b},\n"
+    "                         recorded{file=...}, counts{file=...,top_k=6}, uniform, or a recorded file\n"
+    "  --model MODEL          with --experts: its shape, and the preset of its name\n"
+    "  --sequences N          with --experts: look at so many; default all of a recording, else 300\n"
+    "  --lengths DIST         with --experts: their tokens, as 512 or lognormal(...); default the\n"
+    "                         recording's, else short prompts with median 25\n"
     "  --from TIME            with cut: from here on, as 90, 90s or 1.5m\n"
     "  --to TIME              with cut: up to but not including this time\n"
     "  --limit N              with cut: at most N requests\n"
@@ -51,7 +60,7 @@ extern const struct subcommand cmd_tlp;
 
 struct numbers {
     double from_s, to_s;
-    int64_t limit, count, seed, replication;
+    int64_t limit, count, seed, replication, sequences;
 };
 
 #define FIELD(f) offsetof(struct numbers, f)
@@ -62,6 +71,7 @@ static const struct opt_row number_rows[] = {
     {"--to", OPT_DOUBLE, FIELD(to_s), 0, 1e12, "1e12", "s", "End of time.", NULL},
     {"--limit", OPT_INT, FIELD(limit), 0, 1e15, "0", "1", "At most so many; 0 is all.", NULL},
     {"-n", OPT_INT, FIELD(count), 0, 1e15, "10", "1", "How many.", NULL},
+    {"--sequences", OPT_INT, FIELD(sequences), 0, 1e8, "0", "1", "Of expert routes.", NULL},
     {"--seed", OPT_INT, FIELD(seed), 0, 9.2e18, "0", "1", "Seed.", NULL},
     {"--rep", OPT_INT, FIELD(replication), 0, 4294967295.0, "0", "1", "Replication.", NULL},
     OPT_END,
@@ -69,6 +79,7 @@ static const struct opt_row number_rows[] = {
 
 struct request {
     const char *verb, *trace, *format, *output;
+    const char *experts, *model, *lengths, *form;
     const char *clients[MAX_CLIENTS];
     size_t n_clients;
     struct numbers n;
@@ -92,6 +103,15 @@ static int parse_number(struct request *q, int argc, char **argv, int *i, struct
     return 0;
 }
 
+static int set_form(struct request *q, struct err *e)
+{
+    q->json = strcmp(q->form, "json") == 0;
+    if (!q->json && strcmp(q->form, "text") != 0) {
+        return err_set(e, SIM_E_USAGE, "--format %s: text or json", q->form);
+    }
+    return 1;
+}
+
 static int parse_flag(struct request *q, int argc, char **argv, int *i, struct arena *ar,
                       struct err *e)
 {
@@ -100,10 +120,17 @@ static int parse_flag(struct request *q, int argc, char **argv, int *i, struct a
     rc = rc == 0 ? cli_flag_value("--output", argc, argv, i, &q->output, e) : rc;
     rc = rc == 0 ? cli_flag_value("-o", argc, argv, i, &q->output, e) : rc;
     rc = rc == 0 ? cli_flag_value("--trace-format", argc, argv, i, &q->format, e) : rc;
+    rc = rc == 0 ? cli_flag_value("--experts", argc, argv, i, &q->experts, e) : rc;
+    rc = rc == 0 ? cli_flag_value("--model", argc, argv, i, &q->model, e) : rc;
+    rc = rc == 0 ? cli_flag_value("--lengths", argc, argv, i, &q->lengths, e) : rc;
     if (rc != 0) {
         return rc;
     }
-    rc = cli_flag_value("--client", argc, argv, i, &client, e);
+    rc = cli_flag_value("--format", argc, argv, i, &q->form, e);
+    if (rc > 0) {
+        return set_form(q, e);
+    }
+    rc = rc == 0 ? cli_flag_value("--client", argc, argv, i, &client, e) : rc;
     if (rc > 0 && q->n_clients == MAX_CLIENTS) {
         return err_set(e, SIM_E_USAGE, "--client: at most %d clients", MAX_CLIENTS);
     }
@@ -441,6 +468,17 @@ static int synth(const struct request *q, struct arena *ar, struct err *e)
     return generated.trace ? convert(&generated, ar, e) : err_set(e, SIM_E_NOMEM, "out of memory");
 }
 
+static int info_experts(const struct request *q, struct arena *ar, struct err *e)
+{
+    struct experts_request x = {.source = q->experts, .model = q->model, .lengths = q->lengths,
+                                .sequences = q->n.sequences, .seed = (uint64_t)q->n.seed,
+                                .replication = (uint32_t)q->n.replication, .json = q->json, .quiet = q->quiet};
+    if (q->trace) {
+        return err_set(e, SIM_E_USAGE, "trace info --experts SOURCE: there is no trace '%s' beside it", q->trace);
+    }
+    return experts_info(&x, ar, e);
+}
+
 static int run_verb(const struct request *q, struct arena *ar, struct err *e)
 {
     static const char *const verbs[] = {"info", "head", "convert", "cut", "synth", "tlp"};
@@ -448,6 +486,12 @@ static int run_verb(const struct request *q, struct arena *ar, struct err *e)
         info, head, convert, cut, synth};
     if (!q->verb) {
         return err_set(e, SIM_E_USAGE, "trace what? info, head, convert, cut, synth or tlp");
+    }
+    if (q->experts || q->model || q->lengths || q->n.sequences) {
+        return q->experts && strcmp(q->verb, "info") == 0
+                   ? info_experts(q, ar, e)
+                   : err_set(e, SIM_E_USAGE, "--experts goes with trace info, and --model, --lengths and "
+                             "--sequences with --experts");
     }
     for (size_t i = 0; i < 5; i++) {
         if (strcmp(q->verb, verbs[i]) == 0) {

@@ -172,3 +172,91 @@ $ steelyard trace tlp -o none/p.csv
 $ steelyard trace tlp -o /dev/full
 2> steelyard: /dev/full: No space left on device
 ? 5
+# Expert routes: two prompts, two of four experts in each of two layers.
+$ printf 'prompt,pos,experts\n1,0,ABCD\n1,1,ACBD\n1,2,ABCD\n2,0,CDAB\n2,1,ABCD\n2,2,BDAC\n' > r.csv
+$ steelyard trace info --experts r.csv
+1> routes                 r.csv
+1> from                   recorded: r.csv, 6 tokens of 2 sequences
+1> experts                2 of 4 in each of 2 MoE layers
+1> sample                 6 tokens of 2 sequences
+1> use of experts, mean over layers
+1>   entropy               0.959 of the most possible; max/mean 1.33, CV 0.33, Zipf slope 0.57
+1>   share of top          12.5%  25.0%  37.5%  50.0%  75.0%
+1>                         0.167  0.333  0.500  0.667  0.833
+1>   over layers          entropy 0.959 to 0.959, max/mean at most 1.33, Zipf slope 0.57 to 0.57
+1> reuse: share of a token's experts that an earlier token of the sequence used
+1>   tokens before             1      2      4      8     16     32     64
+1>                         0.375  0.750      -      -      -      -      -
+1> different experts of so many tokens in a row
+1>   tokens                    8     16     32     64    128
+1>                             -      -      -      -      -
+1> hit rate of a cache per layer, by experts in it
+1>   experts                   1      1      2      2      3      3
+1>   lru                   0.125  0.125  0.250  0.250  0.542  0.542
+1>   lfu                   0.125  0.125  0.250  0.250  0.500  0.500
+1>   decayed               0.125  0.125  0.250  0.250  0.500  0.500
+1>   static                0.333  0.333  0.667  0.667  0.833  0.833
+1>   belady                0.333  0.333  0.500  0.500  0.667  0.667
+1> misses of a token in a layer: share of tokens
+1>   lru, 1 experts        0.000  0.250  0.750
+1>   lru, 2 experts        0.000  0.500  0.500
+1>   lru, 2 experts        0.000  0.500  0.500
+1>   lru, 3 experts        0.250  0.583  0.167
+1>   static, 1 experts     0.000  0.667  0.333
+1>   static, 2 experts     0.500  0.333  0.167
+1>   static, 2 experts     0.500  0.333  0.167
+1>   static, 3 experts     0.667  0.333  0.000
+1> experts that work together
+1>   share of joint uses    0.25   0.50   0.75   0.90   0.95
+1>   held by peers           1.0    1.0    1.5    2.0    2.0
+1>   4, 8, 16 peers hold    1.000 1.000 1.000; a tenth of the pairs holds 0.300
+1> next layer
+1>   mutual information    0.481 bit; the 20 % likeliest successors hold 0.400, the 20 % most used 0.267
+1>   naive Bayes names         2      3      4      5      8
+1>   of the experts        1.000  1.000  1.000  1.000  1.000
+$ steelyard trace info --experts 'recorded{file=r.csv}' --sequences 1 --format json | sed -n 1,15p
+1> {
+1>   "schema": "steelyard.routes/1",
+1>   "routes": "recorded{file=r.csv}",
+1>   "provenance": "recorded: r.csv, 6 tokens of 2 sequences",
+1>   "experts": 4,
+1>   "top_k": 2,
+1>   "layers": 2,
+1>   "tokens": 3,
+1>   "sequences": 1,
+1>   "popularity": {
+1>     "entropy": 0.7295739585136223,
+1>     "max_over_mean": 2,
+1>     "cv": 0.7453559924999299,
+1>     "zipf": 0.9553079170365243,
+1>     "top_parts": [
+$ steelyard trace info --experts 'synth{preset=olmoe-1b-7b}' --sequences 2 --lengths 32 | sed -n 1,4p
+1> routes                 synth{preset=olmoe-1b-7b}
+1> from                   latent-factor router, olmoe-1b-7b: 2.9 % RMS over 7 statistics; c not fitted
+1> experts                8 of 64 in each of 16 MoE layers
+1> sample                 64 tokens of 2 sequences
+$ steelyard trace info --experts uniform --model deepseek-v2-lite --sequences 2 --lengths 32 | sed -n 2,4p
+1> from                   uniform and independent
+1> experts                6 of 64 in each of 26 MoE layers
+1> sample                 64 tokens of 2 sequences
+$ steelyard trace info --experts r.csv --model mixtral-8x7b
+2> steelyard: routes recorded have 2 of 8 experts in 2 MoE layers, the model mixtral-8x7b has 2 of 8 in 32
+? 2
+$ steelyard trace info --experts uniform --model llama-3-8b
+2> steelyard: llama-3-8b has no experts
+? 2
+$ steelyard trace info --experts unifrom
+2> steelyard: routes 'unifrom' are not known; did you mean 'uniform'?
+? 2
+$ steelyard trace info --experts 'synth{preset=deepseek-v2}'
+2> steelyard: routes synth: preset 'deepseek-v2' is not known; the nearest is 'deepseek-v2-lite'
+? 2
+$ printf 'prompt,pos,experts\n1,0,AB\n1,1,A-\n' > bad.csv; steelyard trace info --experts bad.csv
+2> steelyard: bad.csv:3: column 'experts': '-' is no expert (A-Z a-z 0-9 + /)
+? 3
+$ steelyard trace info r.csv --model mixtral-8x7b
+2> steelyard: --experts goes with trace info, and --model, --lengths and --sequences with --experts
+? 2
+$ steelyard trace info --experts r.csv --format xml
+2> steelyard: --format xml: text or json
+? 2
