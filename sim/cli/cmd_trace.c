@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "sim/cli/experts.h"
+#include "sim/cli/route_info.h"
 #include "sim/core/json.h"
 #include "traces/info.h"
 #include "traces/trace.h"
@@ -470,13 +470,13 @@ static int synth(const struct request *q, struct arena *ar, struct err *e)
 
 static int info_experts(const struct request *q, struct arena *ar, struct err *e)
 {
-    struct experts_request x = {.source = q->experts, .model = q->model, .lengths = q->lengths,
+    struct route_info_request x = {.source = q->experts, .model = q->model, .lengths = q->lengths,
                                 .sequences = q->n.sequences, .seed = (uint64_t)q->n.seed,
                                 .replication = (uint32_t)q->n.replication, .json = q->json, .quiet = q->quiet};
     if (q->trace) {
         return err_set(e, SIM_E_USAGE, "trace info --experts SOURCE: there is no trace '%s' beside it", q->trace);
     }
-    return experts_info(&x, ar, e);
+    return route_info(&x, ar, e);
 }
 
 static int run_verb(const struct request *q, struct arena *ar, struct err *e)

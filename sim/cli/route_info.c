@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sim/cli/experts.h"
+#include "sim/cli/route_info.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -34,7 +34,7 @@ static int know_model(struct routes_env *env, const char *model, struct arena *a
     return 0;
 }
 
-int experts_open(struct routes **ret, const char *source, const char *model, uint64_t seed,
+int route_info_open(struct routes **ret, const char *source, const char *model, uint64_t seed,
                  uint32_t replication, struct arena *ar, struct err *e)
 {
     struct routes_env env = {.seed = seed, .replication = replication};
@@ -48,7 +48,7 @@ int experts_open(struct routes **ret, const char *source, const char *model, uin
     return rc < 0 ? rc : routes_open(ret, source, &env, e);
 }
 
-int experts_lengths(uint32_t **ret, const char *dist, uint32_t n, uint64_t seed, uint32_t replication,
+int route_info_lengths(uint32_t **ret, const char *dist, uint32_t n, uint64_t seed, uint32_t replication,
                     struct arena *ar, struct err *e)
 {
     struct rng_stream s = rng_stream(seed, replication, "route-lengths");
@@ -65,7 +65,7 @@ int experts_lengths(uint32_t **ret, const char *dist, uint32_t n, uint64_t seed,
 }
 
 /* Lengths of the sequences to look at. */
-static int choose(const struct experts_request *q, const struct routes *r, uint32_t **ret, uint32_t *ret_n,
+static int choose(const struct route_info_request *q, const struct routes *r, uint32_t **ret, uint32_t *ret_n,
                   struct arena *ar, struct err *e)
 {
     uint64_t recorded = routes_sequences(r), n = q->sequences ? (uint64_t)q->sequences : recorded;
@@ -75,7 +75,7 @@ static int choose(const struct experts_request *q, const struct routes *r, uint3
         return err_set(e, SIM_E_USAGE, "--sequences: at most %u", ROUTE_SAMPLE_TOKENS_MAX);
     }
     if (!recorded || q->lengths) {
-        return experts_lengths(ret, q->lengths ? q->lengths : EXPERTS_SHORT_PROMPTS, *ret_n, q->seed,
+        return route_info_lengths(ret, q->lengths ? q->lengths : ROUTE_SHORT_PROMPTS, *ret_n, q->seed,
                                q->replication, ar, e);
     }
     *ret = arena_calloc(ar, n, sizeof(**ret));
@@ -176,7 +176,7 @@ static void print_pairs(const struct route_stats *s)
     line("  of the experts", "%6.3f", s->recall, ROUTE_RECALLS);
 }
 
-static void print_stats(const struct experts_request *q, const struct routes *r, const struct route_stats *s)
+static void print_stats(const struct route_info_request *q, const struct routes *r, const struct route_stats *s)
 {
     char within[64];
     printf("routes                 %s\n", q->source);
@@ -278,7 +278,7 @@ static void write_pairs(struct json_writer *w, const struct route_stats *s)
     json_end(w);
 }
 
-static void write_stats(const struct experts_request *q, const struct routes *r, const struct route_stats *s)
+static void write_stats(const struct route_info_request *q, const struct routes *r, const struct route_stats *s)
 {
     struct json_writer w;
     json_begin(&w, stdout, true);
@@ -315,7 +315,7 @@ static int on_progress(void *ctx, double share)
     return cli_interrupted;
 }
 
-static int look(const struct experts_request *q, struct routes *r, struct arena *ar, struct err *e)
+static int look(const struct route_info_request *q, struct routes *r, struct arena *ar, struct err *e)
 {
     struct route_sample sample;
     struct route_stats stats;
@@ -339,10 +339,10 @@ static int look(const struct experts_request *q, struct routes *r, struct arena 
     return rc;
 }
 
-int experts_info(const struct experts_request *q, struct arena *ar, struct err *e)
+int route_info(const struct route_info_request *q, struct arena *ar, struct err *e)
 {
     struct routes *r;
-    int rc = experts_open(&r, q->source, q->model, q->seed, q->replication, ar, e);
+    int rc = route_info_open(&r, q->source, q->model, q->seed, q->replication, ar, e);
     if (rc < 0) {
         return rc;
     }
