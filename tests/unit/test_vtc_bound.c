@@ -17,7 +17,7 @@
 #include "sim/core/rng.h"
 #include "sim/run.h"
 
-#define WORKLOADS 300
+#define WORKLOADS 1000
 
 struct world {
     char path[64];
@@ -135,6 +135,8 @@ static void test_broken_ones_do_not(void **state)
     assert_true(broken("bound(vtc{lift=off})", 40) > 5);
     /* output tokens not charged: long answers for nothing */
     assert_true(broken("bound(vtc{lift=paper, wq=0})", 40) > 5);
+    /* prompts not charged */
+    assert_true(broken("bound(vtc{lift=paper, wp=0})", 40) > 5);
     assert_true(broken("bound(fcfs)", 40) > 5);
 }
 
