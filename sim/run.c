@@ -4,6 +4,8 @@
 #include "sim/run.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "models/cost.h"
@@ -11,6 +13,7 @@
 #include "models/llm.h"
 #include "policies/batcher.h"
 #include "policies/open.h"
+#include "sim/cluster/cluster.h"
 #include "sim/engine/engine.h"
 #include "sim/layers/setup.h"
 #include "sim/observe/metrics.h"
@@ -18,6 +21,17 @@
 #include "sim/workload.h"
 
 #define MOST_POLICY_STATS 32
+
+/* What each replica has of its own. */
+struct member {
+    struct run *run;
+    uint32_t index;
+    struct policy_env policy_env;
+    struct policy_instance policy;
+    void *batcher_state;
+    struct engine engine;
+    bool engine_ready;
+};
 
 struct run {
     const struct run_config *cfg;
@@ -31,15 +45,16 @@ struct run {
     struct cost_env cost_env;
     const struct cost_ops *cost;
     void *cost_state;
-    struct policy_env policy_env;
-    struct policy_instance policy;
     const struct batcher_ops *batcher;
-    void *batcher_state;
     struct batcher_traits traits;
     uint64_t blocks;
-    struct engine engine;
-    bool engine_ready;
+    struct member *member;
+    uint32_t n; /* members */
+    struct route_env route_env;
+    struct router_instance router;
+    struct cluster cluster;
     struct metrics metrics;
+    bool metrics_ready;
     struct plan_file plan;
     struct timeline timeline;
     struct expert_run experts;
@@ -102,15 +117,30 @@ static int load_cost(struct run *r)
     return r->cost->init(r->cost_state, &r->cost_env, r->err);
 }
 
-static int load_batcher(struct run *r)
+/* All replicas are alike: each writes the same traits. */
+static int init_batcher(struct run *r, struct member *m)
 {
-    const char *name = opt_spec_name(r->cfg->batcher, r->arena);
     struct batcher_env env = {.arena = r->arena,
                               .gpu_mem_bytes = r->has_gpu ? r->gpu.mem_bytes : 0,
                               .gpu_name = r->has_gpu ? r->gpu.name : NULL,
                               .max_context_tok = r->has_llm ? r->llm.max_context_tok : 0,
                               .kv_tok = (int64_t)r->cfg->kv_tokens,
                               .traits = &r->traits};
+
+    m->batcher_state = arena_alloc(r->arena, r->batcher->state_size);
+    if (!m->batcher_state) {
+        return no_memory(r);
+    }
+    if (r->batcher->options &&
+        opt_spec_apply(r->cfg->batcher, r->batcher->options, m->batcher_state, r->arena, r->err) < 0) {
+        return err_wrap(r->err, "batcher: ");
+    }
+    return r->batcher->init(m->batcher_state, &env, r->err);
+}
+
+static int load_batcher(struct run *r)
+{
+    const char *name = opt_spec_name(r->cfg->batcher, r->arena);
 
     r->batcher = name ? batcher_find(name) : NULL;
     if (!r->batcher) {
@@ -128,15 +158,12 @@ static int load_batcher(struct run *r)
                        near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     }
     r->traits.block_tok = 1;
-    r->batcher_state = arena_alloc(r->arena, r->batcher->state_size);
-    if (!r->batcher_state) {
-        return no_memory(r);
+    for (uint32_t i = 0; i < r->n; i++) {
+        if (init_batcher(r, &r->member[i]) < 0) {
+            return r->err->code;
+        }
     }
-    if (r->batcher->options &&
-        opt_spec_apply(r->cfg->batcher, r->batcher->options, r->batcher_state, r->arena, r->err) < 0) {
-        return err_wrap(r->err, "batcher: ");
-    }
-    return r->batcher->init(r->batcher_state, &env, r->err);
+    return 0;
 }
 
 /* Usable blocks of the pool: as logged, as given in tokens, or by the memory rule. */
@@ -191,35 +218,78 @@ static int on_violation(void *ctx, const char *text)
     return first ? 0 : 1;
 }
 
+/* Lines of several replicas say which one speaks. */
 static void on_log(void *ctx, const char *line)
 {
-    struct run *r = ctx;
+    const struct member *m = ctx;
+    const struct run_hooks *h = m->run->hooks;
+    char *named = NULL;
 
-    if (r->hooks && r->hooks->log) {
-        r->hooks->log(r->hooks->ctx, line);
+    if (!h || !h->log) {
+        return;
     }
+    if (m->run->n > 1 && line[0] == '{' && asprintf(&named, "{\"replica\":%u,%s", m->index, line + 1) > 0) {
+        h->log(h->ctx, named);
+        free(named);
+        return;
+    }
+    h->log(h->ctx, line);
 }
 
-static int load_policy(struct run *r)
+static int open_policy(struct run *r, struct member *m)
 {
-    r->policy_env = (struct policy_env){
+    m->policy_env = (struct policy_env){
         .arena = r->arena,
         .seed = (uint64_t)r->cfg->seed,
         .replication = (uint32_t)r->cfg->replication,
         .kv_tok = (int64_t)(r->blocks * r->traits.block_tok),
         .data_dir = r->cfg->data_dir,
-        .engine = &r->engine,
+        .engine = &m->engine,
         .cached_tok = cached_tok,
         .log = on_log,
-        .log_ctx = r,
+        .log_ctx = m,
         .violation = on_violation,
         .violation_ctx = r,
     };
-    if (policy_open(r->cfg->policy, &r->policy_env, &r->policy, r->err) < 0) {
+    if (policy_open(r->cfg->policy, &m->policy_env, &m->policy, r->err) < 0) {
         return r->err->code;
     }
-    if (r->policy_env.oracle) {
-        r->policy_env.truth_output = truth_output;
+    if (m->policy_env.oracle) {
+        m->policy_env.truth_output = truth_output;
+    }
+    return 0;
+}
+
+static int load_policy(struct run *r)
+{
+    for (uint32_t i = 0; i < r->n; i++) {
+        if (open_policy(r, &r->member[i]) < 0) {
+            return r->err->code;
+        }
+    }
+    return 0;
+}
+
+/* One replica needs no router. */
+static int load_router(struct run *r)
+{
+    r->route_env = (struct route_env){.arena = r->arena,
+                                      .seed = (uint64_t)r->cfg->seed,
+                                      .replication = (uint32_t)r->cfg->replication,
+                                      .n = r->n,
+                                      .kv_tok = (int64_t)(r->blocks * r->traits.block_tok)};
+    return r->n > 1 ? router_open(r->cfg->router, &r->route_env, &r->router, r->err) : 0;
+}
+
+static int load_members(struct run *r)
+{
+    r->n = (uint32_t)r->cfg->replicas;
+    r->member = arena_calloc(r->arena, r->n, sizeof(*r->member));
+    if (!r->member) {
+        return no_memory(r);
+    }
+    for (uint32_t i = 0; i < r->n; i++) {
+        r->member[i] = (struct member){.run = r, .index = i};
     }
     return 0;
 }
@@ -231,12 +301,18 @@ static sim_ns to_ns(double s)
 
 /* ---- fabric: PCIe of one GPU for swapped KV ---- */
 
-static int add_fabric(struct run *r, struct engine_config *ec)
+static sim_tick step_overhead(const struct run_config *c)
+{
+    return (sim_tick)llround(c->step_overhead_s * 1e9 * SIM_TICKS_PER_NS);
+}
+
+static int add_fabric(struct run *r, uint32_t gpu, struct engine_config *ec)
 {
     struct pcie_config pc = {.gen = r->gpu.pcie_gen, .lanes = r->gpu.pcie_lanes,
                              .max_payload_byte = (uint32_t)r->cfg->pcie_payload,
                              .read_request_byte = 512};
-    struct link_spec up = {.name = "gpu0.pcie.up"}, down = {.name = "gpu0.pcie.down"};
+    struct link_spec up = {.name = arena_printf(r->arena, "gpu%u.pcie.up", gpu)};
+    struct link_spec down = {.name = arena_printf(r->arena, "gpu%u.pcie.down", gpu)};
 
     if (!r->has_gpu || !r->has_llm || r->gpu.pcie_gen == 0) {
         return 0; /* nothing to swap over: batchers recompute */
@@ -245,7 +321,7 @@ static int add_fabric(struct run *r, struct engine_config *ec)
     up.bytes_per_s = pcie_read_bytes_per_s(&pc);
     down.bytes_per_s = pcie_write_bytes_per_s(&pc);
     ec->fabric = fabric_new(r->arena);
-    if (!ec->fabric) {
+    if (!ec->fabric || !up.name || !down.name) {
         return no_memory(r);
     }
     if (fabric_add_link(ec->fabric, &up, &ec->link_up, r->err) < 0 ||
@@ -285,8 +361,9 @@ static int poll_progress(void *ctx)
     if (!r->hooks || !r->hooks->progress) {
         return 0;
     }
-    return r->hooks->progress(r->hooks->ctx, workload_progress(&r->load), r->engine.now,
-                              r->engine.n.arrived);
+    return r->hooks->progress(r->hooks->ctx, workload_progress(&r->load),
+                              r->n > 1 ? r->cluster.now : r->member[0].engine.now,
+                              r->n > 1 ? r->cluster.routed : r->member[0].engine.n.arrived);
 }
 
 static const char *client_name(void *ctx, uint32_t client)
@@ -342,10 +419,16 @@ static int add_step_files(struct run *r, struct engine_config *ec)
     return 0;
 }
 
-static int build_engine(struct run *r)
+static bool is_closed_loop(const struct run_config *c)
+{
+    return c->load_sessions || c->load_concurrency > 0;
+}
+
+static void describe_engine(struct run *r, struct member *m, struct engine_config *ec)
 {
     const struct run_config *c = r->cfg;
-    struct engine_config ec = {
+
+    *ec = (struct engine_config){
         .kv = {.blocks = r->blocks, .block_tok = r->traits.block_tok,
                .prefix_cache = r->traits.prefix_cache,
                .identity = r->traits.prefix_cache && (trace_caps(r->load.trace) & TRACE_HASHES)},
@@ -353,45 +436,132 @@ static int build_engine(struct run *r)
         .cost = r->cost,
         .cost_state = r->cost_state,
         .batcher = r->batcher,
-        .batcher_state = r->batcher_state,
-        .policy = r->policy.ops,
-        .policy_state = r->policy.st,
+        .batcher_state = m->batcher_state,
+        .policy = m->policy.ops,
+        .policy_state = m->policy.st,
         .request_delay_ns = to_ns(c->request_delay_s),
-        .step_overhead = (sim_tick)llround(c->step_overhead_s * 1e9 * SIM_TICKS_PER_NS),
+        .step_overhead = step_overhead(c),
         .cold_start = (sim_tick)llround(c->cold_start_s * 1e9 * SIM_TICKS_PER_NS),
         .skip = c->skip,
         .check = c->check,
         .batcher_name = c->batcher,
         .policy_name = c->policy,
         .arrivals = next_arrival,
-        .left = c->load_sessions || c->load_concurrency > 0 ? request_left : NULL,
+        .left = is_closed_loop(c) ? request_left : NULL,
         .arrivals_ctx = r,
         .client_weight = client_weight,
         .poll = poll_progress,
     };
+}
 
-    if (add_fabric(r, &ec) < 0 ||
-        metrics_init(&r->metrics, c, r->hooks, &r->engine, r->arena, r->err) < 0) {
+static int build_engine(struct run *r, struct member *m)
+{
+    struct engine_config ec;
+
+    describe_engine(r, m, &ec);
+    if (add_fabric(r, m->index, &ec) < 0) {
         return r->err->code;
     }
-    if (alone_init(&r->metrics.alone, r->cost, r->cost_state, r->arena) < 0) {
-        return no_memory(r);
+    ec.obs = metrics_observer(&r->metrics, m->index, &m->engine);
+    m->engine_ready = true;
+    if (r->n > 1) {
+        cluster_feed(&r->cluster, m->index, &ec);
+        cluster_seat(&r->cluster, m->index, &m->engine);
     }
-    r->metrics.alone.overhead = ec.step_overhead;
-    r->metrics.alone.delay_ns = ec.request_delay_ns + to_ns(c->output_delay_s);
-    r->metrics.alone.chunk_tok = r->traits.max_batched_tok;
-    r->metrics.client_name = client_name;
-    r->metrics.client_name_ctx = r;
-    ec.obs = metrics_observer(&r->metrics);
-    r->engine_ready = true;
     if (add_executor(r, &ec) < 0 || add_step_files(r, &ec) < 0) {
         return r->err->code;
     }
-    return engine_init(&r->engine, &ec, r->arena, r->err);
+    return engine_init(&m->engine, &ec, r->arena, r->err);
+}
+
+static int listen(struct run *r)
+{
+    const struct run_config *c = r->cfg;
+
+    if (metrics_init(&r->metrics, c, r->hooks, r->n, r->arena, r->err) < 0) {
+        return r->err->code;
+    }
+    r->metrics_ready = true;
+    if (alone_init(&r->metrics.alone, r->cost, r->cost_state, r->arena) < 0) {
+        return no_memory(r);
+    }
+    r->metrics.alone.overhead = step_overhead(c);
+    r->metrics.alone.delay_ns = to_ns(c->request_delay_s) + to_ns(c->output_delay_s);
+    r->metrics.alone.chunk_tok = r->traits.max_batched_tok;
+    r->metrics.client_name = client_name;
+    r->metrics.client_name_ctx = r;
+    return 0;
+}
+
+static void sample_all(void *ctx, sim_ns at)
+{
+    metrics_sample(&((struct run *)ctx)->metrics, at);
+}
+
+static void answered(void *ctx, uint64_t serial, sim_ns now, struct arrival *pending)
+{
+    workload_left(&((struct run *)ctx)->load, serial, now, pending);
+}
+
+/* What is of one engine by its nature, or has only been built for one. */
+static int check_single(struct run *r)
+{
+    const struct run_hooks *h = r->hooks;
+
+    if (h && (h->plan_out || h->timeline)) {
+        return err_set(r->err, SIM_E_CONFIG, "%s holds the steps of one engine: set replicas to 1",
+                       h->plan_out ? "a plan file" : "a timeline");
+    }
+    if (r->cfg->executor == EXECUTOR_LAYERS) {
+        return err_set(r->err, SIM_E_CONFIG, "executor=layers plays the memory of one engine: set replicas to 1");
+    }
+    return 0;
+}
+
+static int build_cluster(struct run *r)
+{
+    const struct run_config *c = r->cfg;
+    const struct cluster_config cc = {
+        .router = r->router,
+        .arrivals = next_arrival,
+        .left = is_closed_loop(c) ? answered : NULL,
+        .client_weight = client_weight,
+        .poll = poll_progress,
+        .sample = sample_all,
+        .ctx = r,
+        .tick_ns = metrics_tick_ns(&r->metrics),
+        .request_delay_ns = to_ns(c->request_delay_s),
+        .echo_ns = to_ns(c->request_delay_s) + to_ns(c->output_delay_s),
+        .router_name = c->router,
+        .check = c->check,
+    };
+
+    if (check_single(r) < 0) {
+        return r->err->code;
+    }
+    return cluster_init(&r->cluster, &cc, r->n, r->arena, r->err);
+}
+
+static int build(struct run *r)
+{
+    if (listen(r) < 0 || (r->n > 1 && build_cluster(r) < 0)) {
+        return r->err->code;
+    }
+    for (uint32_t i = 0; i < r->n; i++) {
+        if (build_engine(r, &r->member[i]) < 0) {
+            return r->err->code;
+        }
+    }
+    return 0;
+}
+
+static int play(struct run *r)
+{
+    return r->n > 1 ? cluster_run(&r->cluster, r->err) : engine_run(&r->member[0].engine, r->err);
 }
 
 /* ---- capacity ----
- * A fluid estimate of the requests per second that the machine can take, for the mean request of the
+ * A fluid estimate of the requests per second that the machine can take, all its replicas together, for the mean request of the
  * run: the pool filled with such requests at half of their output, one decode step for all of them, and
  * prompts prefilled as many at a time as one step takes. The cheaper of a step of its own and a step
  * shared with the decodes is charged for a prompt. */
@@ -407,9 +577,8 @@ static double capacity_req_s(const struct run *r)
 {
     const struct metrics *m = &r->metrics;
     double n = (double)m->arrivals;
-    double cached = r->engine.n.lookup_tok
-                        ? (double)r->engine.n.hit_tok / (double)r->engine.n.lookup_tok
-                        : 0;
+    const struct engine_counters *all = &m->total.n;
+    double cached = all->lookup_tok ? (double)all->hit_tok / (double)all->lookup_tok : 0;
     double p = (double)m->asked_prompt / n, q = (double)m->asked_output / n;
     double pool = (double)(r->blocks * r->traits.block_tok);
     double batch = fmax(1, floor(pool / (p * (1 - cached) + q / 2)));
@@ -440,7 +609,7 @@ static double capacity_req_s(const struct run *r)
     decode = step_seconds(r, &d);
     alone = step_seconds(r, &f);
     mixed = step_seconds(r, &both) - decode;
-    return 1 / (fmin(alone, fmax(mixed, 0)) / prompts + q * decode / batch);
+    return r->n / (fmin(alone, fmax(mixed, 0)) / prompts + q * decode / batch);
 }
 
 /* ---- results ---- */
@@ -470,9 +639,9 @@ static int fill_warnings(struct run *r, struct run_result *ret)
         return no_memory(r);
     }
     n = add_refusals(r, w);
-    if (r->engine.n.outside_range > 0) {
+    if (r->metrics.total.n.outside_range > 0) {
         w[n++] = arena_printf(r->arena, "the cost model was asked %llu times outside the range it was "
-                              "fitted on", (unsigned long long)r->engine.n.outside_range);
+                              "fitted on", (unsigned long long)r->metrics.total.n.outside_range);
     }
     if (r->metrics.n_clients > SERVICE_CLIENTS) {
         w[n++] = arena_printf(r->arena, "service differences and Jain's index look at the first %d of %u "
@@ -488,12 +657,8 @@ static int fill_warnings(struct run *r, struct run_result *ret)
     return 0;
 }
 
-/* What the policy tells about itself goes behind the metrics of the run. */
-static int add_policy_stats(struct run *r, struct run_result *ret)
+static int append_stats(struct run *r, struct run_result *ret, const struct policy_stat *stat, size_t n)
 {
-    struct policy_stat stat[MOST_POLICY_STATS];
-    const struct policy_ops *ops = r->policy.ops;
-    size_t n = ops->stats ? ops->stats(r->policy.st, stat, MOST_POLICY_STATS) : 0;
     struct metric *m;
 
     if (n == 0) {
@@ -512,29 +677,69 @@ static int add_policy_stats(struct run *r, struct run_result *ret)
     return 0;
 }
 
+/* What the policy tells about itself goes behind the metrics of the run: of several replicas the mean. */
+static int add_policy_stats(struct run *r, struct run_result *ret)
+{
+    struct policy_stat sum[MOST_POLICY_STATS], stat[MOST_POLICY_STATS];
+    size_t n = 0;
+
+    for (uint32_t i = 0; i < r->n; i++) {
+        const struct policy_instance *p = &r->member[i].policy;
+
+        n = p->ops->stats ? p->ops->stats(p->st, stat, MOST_POLICY_STATS) : 0;
+        for (size_t k = 0; k < n; k++) {
+            double before = i > 0 ? sum[k].value : 0;
+
+            sum[k] = stat[k];
+            sum[k].value = before + stat[k].value / r->n;
+        }
+    }
+    return append_stats(r, ret, sum, n);
+}
+
+static int add_router_stats(struct run *r, struct run_result *ret)
+{
+    struct policy_stat stat[MOST_POLICY_STATS];
+    const struct router_ops *ops = r->router.ops;
+
+    return append_stats(r, ret, stat, ops && ops->stats ? ops->stats(r->router.st, stat, MOST_POLICY_STATS) : 0);
+}
+
 static int fill_result(struct run *r, struct run_result *ret)
 {
+    metrics_add_up(&r->metrics);
     if (metrics_finish(&r->metrics, capacity_req_s(r) / experts_slowdown(&r->experts), ret, r->err) < 0 ||
-        add_policy_stats(r, ret) < 0 || experts_metrics(&r->experts, ret, r->arena, r->err) < 0) {
+        add_policy_stats(r, ret) < 0 || experts_metrics(&r->experts, ret, r->arena, r->err) < 0 ||
+        add_router_stats(r, ret) < 0) {
         return r->err->code;
     }
-    ret->policy_oracle = r->policy_env.oracle;
+    ret->policy_oracle = r->member[0].policy_env.oracle;
     ret->cost_provenance = r->cost_env.provenance;
     ret->trace_format = arena_strdup(r->arena, trace_format_name(r->load.trace));
     ret->trace_requests = r->load.given;
-    ret->iterations = r->engine.n.steps;
-    ret->boundaries = r->engine.n.walked;
+    ret->iterations = r->metrics.total.n.steps;
+    ret->boundaries = r->metrics.total.n.walked;
     return fill_warnings(r, ret);
 }
 
 static void tear_down(struct run *r)
 {
-    if (r->engine_ready) {
+    if (r->metrics_ready) {
         metrics_release(&r->metrics);
-        engine_release(&r->engine);
     }
-    if (r->policy.ops && r->policy.ops->release) {
-        r->policy.ops->release(r->policy.st);
+    for (uint32_t i = 0; i < r->n; i++) {
+        struct member *m = &r->member[i];
+
+        if (m->engine_ready) {
+            engine_release(&m->engine);
+        }
+        if (m->policy.ops && m->policy.ops->release) {
+            m->policy.ops->release(m->policy.st);
+        }
+    }
+    cluster_release(&r->cluster);
+    if (r->router.ops && r->router.ops->release) {
+        r->router.ops->release(r->router.st);
     }
     workload_close(&r->load);
     experts_close(&r->experts);
@@ -554,9 +759,9 @@ int run_execute(const struct run_config *c, const struct run_hooks *h, struct ru
     r->hooks = h;
     r->arena = a;
     r->err = e;
-    if (load_machine(r) < 0 || load_batcher(r) < 0 || load_cost(r) < 0 || size_pool(r) < 0 ||
-        load_policy(r) < 0 || workload_open(&r->load, c, a, e) < 0 || build_engine(r) < 0 ||
-        engine_run(&r->engine, e) < 0 || fill_result(r, ret) < 0) {
+    if (load_members(r) < 0 || load_machine(r) < 0 || load_batcher(r) < 0 || load_cost(r) < 0 ||
+        size_pool(r) < 0 || load_policy(r) < 0 || load_router(r) < 0 || workload_open(&r->load, c, a, e) < 0 ||
+        build(r) < 0 || play(r) < 0 || fill_result(r, ret) < 0) {
         rc = e->code;
     }
     if (plan_file_close(&r->plan, e) < 0 && rc == 0) {

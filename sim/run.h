@@ -50,6 +50,8 @@ struct run_config {
     double experts_link;      /* "experts.link": bytes/s from host to GPU; 0 = the GPU's PCIe */
     int64_t experts_calibration; /* tokens */
     /* engine */
+    int64_t replicas;         /* "replicas" */
+    const char *router;       /* "router": "cache-aware{threshold=0.5}" */
     const char *batcher, *policy;
     double request_delay_s;   /* "engine.request_delay": client to queue */
     double output_delay_s;    /* "engine.output_delay": token out to client */
@@ -107,13 +109,19 @@ struct client_result {
     double ufc, rfc, hf;             /* Equinox's counters, as stand-ins */
 };
 
+struct replica_result {
+    uint64_t requests, completed, preemptions;
+    uint64_t prefill_tok, decode_tok; /* computed */
+    double busy_s, cache_hit_rate, kv_peak; /* hit rate: NaN when nothing was looked up */
+};
+
 enum run_verdict { RUN_STABLE, RUN_BACKLOGGED, RUN_OVERLOADED };
 
 /* One request that has left. Times are SIM_NEVER where it did not get that far. */
 enum request_status { REQUEST_OK, REQUEST_REJECTED, REQUEST_REFUSED, REQUEST_UNFINISHED };
 struct request_row {
     uint64_t serial;
-    uint32_t client, prompt_tok, output_tok, cached_tok, preemptions;
+    uint32_t client, replica, prompt_tok, output_tok, cached_tok, preemptions;
     sim_ns arrival_ns, admit_ns, first_token_ns, finish_ns; /* client's clock */
     enum request_status status;
     const char *reason; /* static; NULL when ok */
@@ -136,6 +144,8 @@ struct run_result {
     struct series *series;
     size_t n_clients;
     struct client_result *clients;
+    size_t n_replicas;
+    struct replica_result *replicas;
     enum run_verdict verdict;
     const char *verdict_text;    /* a sentence with the offered load as a share of capacity */
     const char *const *warnings; /* NULL-terminated */

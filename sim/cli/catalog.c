@@ -9,6 +9,7 @@
 #include "policies/batcher.h"
 #include "policies/experts.h"
 #include "policies/policy.h"
+#include "policies/route.h"
 #include "sim/cli/cli.h"
 #include "sim/fabric/topology.h"
 #include "sim/observe/metrics_glossary.h"
@@ -109,6 +110,17 @@ static size_t add_batchers(struct catalog_item *items)
     return n;
 }
 
+static size_t add_routers(struct catalog_item *items)
+{
+    size_t n = 0;
+    for (; routers[n] && n < MAX_ITEMS; n++) {
+        const struct router_ops *r = routers[n];
+        items[n] = (struct catalog_item){r->name, r->summary, r->source, NULL, r->options,
+                                         r->state_size, NULL, NULL};
+    }
+    return n;
+}
+
 static size_t add_costs(struct catalog_item *items)
 {
     size_t n = 0;
@@ -199,6 +211,9 @@ const struct catalog_item *catalog_items(enum catalog_kind k, const char *data_d
         break;
     case CATALOG_BATCHER:
         *ret_n = add_batchers(items);
+        break;
+    case CATALOG_ROUTER:
+        *ret_n = add_routers(items);
         break;
     case CATALOG_MODEL:
         *ret_n = add_bundled(items, data_dir, "llms", about_llm, ar);

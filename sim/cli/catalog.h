@@ -12,6 +12,7 @@
 #define CATALOG_MAP(X)                                                                             \
     X(CATALOG_POLICY, "policy", "policies")                                                        \
     X(CATALOG_BATCHER, "batcher", "batchers")                                                      \
+    X(CATALOG_ROUTER, "router", "routers")                                                         \
     X(CATALOG_MODEL, "model", "models")                                                            \
     X(CATALOG_GPU, "gpu", "gpus")                                                                  \
     X(CATALOG_TOPOLOGY, "topology", "topologies")                                                  \

@@ -71,6 +71,8 @@ int cli_config_flag(struct config_args *a, int argc, char **argv, int *i, struct
     "  --tp N             tensor-parallel degree          key tp\n"                                 \
     "  --policy POLICY    as vtc or vtc{lift=off}         key policy\n"                             \
     "  --batcher BATCHER  manners of which engine         key batcher\n"                            \
+    "  --replicas N       engines behind a router         key replicas\n"                           \
+    "  --router ROUTER    which of them gets a request    key router\n"                             \
     "  --cost COST        cost model                      key cost\n"                               \
     "  --seed N           seed of everything random       key seed\n"                               \
     "  --rep N            number of the replication       key replication\n"                        \

@@ -24,7 +24,7 @@ static const struct {
     enum catalog_kind kind;
 } named[] = {
     {"--policy", CATALOG_POLICY}, {"--batcher", CATALOG_BATCHER}, {"--model", CATALOG_MODEL},
-    {"--gpu", CATALOG_GPU},       {"--cost", CATALOG_COST},
+    {"--gpu", CATALOG_GPU},       {"--cost", CATALOG_COST},   {"--router", CATALOG_ROUTER},
 };
 #define N_NAMED (sizeof(named) / sizeof(*named))
 

@@ -152,7 +152,7 @@ static void on_log(void *ctx, const char *line)
     fprintf(w->log, "%s\n", line);
 }
 
-static int watch_open(struct watch *w, const struct options *o, struct err *e)
+static int watch_open(struct watch *w, const struct options *o, bool by_replica, struct err *e)
 {
     w->log = stderr;
     if (o->db && results_open(&w->db, o->db, RESULTS_CREATE, e) < 0) {
@@ -164,7 +164,7 @@ static int watch_open(struct watch *w, const struct options *o, struct err *e)
             return err_set(e, SIM_E_IO, "%s: %s", o->log, strerror(errno));
         }
     }
-    return o->requests ? requests_file_open(&w->requests, o->requests, e) : 0;
+    return o->requests ? requests_file_open(&w->requests, o->requests, by_replica, e) : 0;
 }
 
 static int watch_close(struct watch *w, const struct options *o, struct err *e)
@@ -262,7 +262,7 @@ static int simulate(const struct options *o, const struct run_config *c, struct 
                               .timeline = o->timeline,
                               .ctx = &w};
     double started_s = wall_s();
-    int rc = watch_open(&w, o, e);
+    int rc = watch_open(&w, o, c->replicas > 1, e);
     progress_begin(&w.line, "simulating", !o->quiet);
     rc = rc == 0 ? run_execute(c, &hooks, &result, ar, e) : rc;
     progress_end(&w.line);

@@ -153,7 +153,7 @@ static int spec_text(struct resolver *r, const cJSON *object, const char *path, 
 
 static bool takes_spec(const char *key)
 {
-    static const char *const keys[] = {"policy", "batcher", "cost", "trace.format", "experts.routes",
+    static const char *const keys[] = {"policy", "batcher", "router", "cost", "trace.format", "experts.routes",
                                        "experts.evict", "experts.prefetch", "experts.miss"};
     for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
         if (strcmp(key, keys[i]) == 0) {
@@ -403,6 +403,7 @@ static int check_plugins(struct resolver *r, struct err *e)
     } all[] = {
         {CATALOG_POLICY, r->config->policy, "policy"},
         {CATALOG_BATCHER, r->config->batcher, "batcher"},
+        {CATALOG_ROUTER, r->config->router, "router"},
         {CATALOG_COST, r->config->cost, "cost"},
         {CATALOG_EVICT, r->config->experts_evict, "experts.evict"},
         {CATALOG_PREFETCH, r->config->experts_prefetch, "experts.prefetch"},

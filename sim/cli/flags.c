@@ -37,6 +37,7 @@ static const struct {
 } config_flags[] = {
     {"--trace", "trace", NULL},      {"--model", "model", NULL},   {"--gpu", "gpu", NULL},
     {"--tp", "tp", NULL},            {"--policy", "policy", NULL}, {"--batcher", "batcher", NULL},
+    {"--router", "router", NULL},    {"--replicas", "replicas", NULL},
     {"--cost", "cost", NULL},        {"--seed", "seed", NULL},     {"--rep", "replication", NULL},
     {"--data-dir", "data_dir", NULL}, {"--label", "label", NULL},  {"--no-skip", "skip", "off"},
     {"--check", "check", "on"},

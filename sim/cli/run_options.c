@@ -128,6 +128,12 @@ const struct opt_row run_options[] = {
      "Rate of copies to the GPU where one was measured; 0 is what PCI Express of the GPU gives.", NULL},
     {"experts.calibration", OPT_INT, FIELD(experts_calibration), 0, 1e7, "2048", "tok",
      "Tokens of other sequences from which popularity and pairs of experts are learnt.", NULL},
+    /* ---- cluster ---- */
+    {"replicas", OPT_INT, FIELD(replicas), 1, 256, "1", "1",
+     "Engines behind the router, each with tp GPUs, KV pool, batcher and scheduling policy of its own.", NULL},
+    {"router", OPT_STRING, FIELD(router), ANY, "round-robin", NULL,
+     "To which replica a request goes, with options, as in cache-aware{threshold=0.5} (steelyard list "
+     "routers).", NULL},
     /* ---- engine ---- */
     {"batcher", OPT_STRING, FIELD(batcher), ANY, "vllm-v1", NULL,
      "Manners of which engine, with options (steelyard list batchers).", NULL},

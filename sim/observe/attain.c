@@ -8,17 +8,15 @@
 #define ARTIFACT_WP 1
 #define ARTIFACT_WQ 8
 
-int attain_init(struct attain *t, const struct run_config *c, struct arena *a)
+void attain_init(struct attain *t, const struct run_config *c)
 {
     *t = (struct attain){.cfg = c,
                          .output_delay_ns = (sim_ns)llround(c->output_delay_s * 1e9),
                          .warmup_ns = (sim_ns)llround(c->warmup_s * 1e9)};
-    return tokens_init(&t->tokens, a);
 }
 
 void attain_release(struct attain *t)
 {
-    tokens_release(&t->tokens);
     free(t->program);
     free(t->index);
 }
@@ -128,20 +126,20 @@ void attain_programs(struct attain *t, void (*tell)(void *ctx, uint32_t client, 
 /* ---- requests ---- */
 
 /* The line of deadlines; without a TTFT goal it begins with one TBT. */
-static bool watch(struct attain *t, const struct req *r, req_id id)
+static bool watch(struct attain *t, struct tokens *tokens, const struct req *r, req_id id)
 {
     sim_ns ttft = limit_ns(r->ttft_slo_ms), tbt = limit_ns(r->tpot_slo_ms);
     sim_ns shift = t->cfg->slo_tokens == SLO_TOKENS_ARTIFACT ? tbt : 0;
     sim_ns due = r->arrival_ns + (ttft > 0 ? ttft : tbt) + shift - t->output_delay_ns;
 
-    return tokens_watch(&t->tokens, id, ttft > 0 || tbt > 0 ? due : SIM_NEVER, tbt);
+    return tokens_watch(tokens, id, ttft > 0 || tbt > 0 ? due : SIM_NEVER, tbt);
 }
 
-bool attain_arrived(struct attain *t, const struct req *r, req_id id)
+bool attain_arrived(struct attain *t, struct tokens *tokens, const struct req *r, req_id id)
 {
     t->any |= r->slo_class != SLO_NONE;
     if (r->slo_class == SLO_LATENCY) {
-        return watch(t, r, id);
+        return watch(t, tokens, r, id);
     }
     if (r->slo_class == SLO_COMPOUND && r->session != 0) {
         return program_call(t, r);
@@ -175,10 +173,10 @@ static bool judge_whole(struct attain *t, const struct req *r, const struct live
     return met;
 }
 
-enum attain_verdict attain_left(struct attain *t, const struct req *r, req_id id, const struct live *l,
-                                const char *why, sim_ns now)
+enum attain_verdict attain_left(struct attain *t, struct tokens *tokens, const struct req *r, req_id id,
+                                const struct live *l, const char *why, sim_ns now)
 {
-    const struct token_track *k = r->slo_class == SLO_LATENCY ? tokens_left(&t->tokens, id) : NULL;
+    const struct token_track *k = r->slo_class == SLO_LATENCY ? tokens_left(tokens, id) : NULL;
     sim_ns end = now + t->output_delay_ns;
     bool met;
 

@@ -27,7 +27,6 @@ struct program {
 
 struct attain {
     const struct run_config *cfg;
-    struct tokens tokens;
     struct attain_count of_class[SLO_CLASSES];
     struct program *program;       /* in order of first arrival */
     uint32_t n_programs, cap_programs;
@@ -41,13 +40,13 @@ struct attain {
 /* How a request of its client fared. */
 enum attain_verdict { ATTAIN_NONE, ATTAIN_MISSED, ATTAIN_MET };
 
-int attain_init(struct attain *t, const struct run_config *c, struct arena *a);
+void attain_init(struct attain *t, const struct run_config *c);
 void attain_release(struct attain *t);
-/* false = out of memory. */
-bool attain_arrived(struct attain *t, const struct req *r, req_id id);
+/* `tokens` is of the engine that the request came to. false = out of memory. */
+bool attain_arrived(struct attain *t, struct tokens *tokens, const struct req *r, req_id id);
 /* `why` as in engine_observer.left; calls of programs are judged by attain_programs. */
-enum attain_verdict attain_left(struct attain *t, const struct req *r, req_id id, const struct live *l,
-                                const char *why, sim_ns now);
+enum attain_verdict attain_left(struct attain *t, struct tokens *tokens, const struct req *r, req_id id,
+                                const struct live *l, const char *why, sim_ns now);
 /* All is over: judge the programs, each told to `tell`. */
 void attain_programs(struct attain *t, void (*tell)(void *ctx, uint32_t client, bool met), void *ctx);
 /* Tokens that count, weighted as slo.tokens says. */

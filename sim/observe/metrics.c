@@ -7,8 +7,23 @@
 
 #include "sim/observe/service.h"
 
-int metrics_init(struct metrics *m, const struct run_config *c, const struct run_hooks *h,
-                 struct engine *engine, struct arena *a, struct err *e)
+static int init_ears(struct metrics *m, uint32_t replicas, struct arena *a)
+{
+    m->ear = arena_calloc(a, replicas, sizeof(*m->ear));
+    if (!m->ear) {
+        return SIM_E_NOMEM;
+    }
+    for (; m->n_ears < replicas; m->n_ears++) {
+        m->ear[m->n_ears] = (struct metrics_ear){.m = m, .replica = m->n_ears};
+        if (tokens_init(&m->ear[m->n_ears].tokens, a) < 0) {
+            return SIM_E_NOMEM;
+        }
+    }
+    return 0;
+}
+
+int metrics_init(struct metrics *m, const struct run_config *c, const struct run_hooks *h, uint32_t replicas,
+                 struct arena *a, struct err *e)
 {
     struct hist *all[] = {&m->ttft, &m->tpot, &m->itl, &m->e2el, &m->queue};
 
@@ -18,12 +33,12 @@ int metrics_init(struct metrics *m, const struct run_config *c, const struct run
             return err_set(e, SIM_E_NOMEM, "out of memory for histograms");
         }
     }
-    if (attain_init(&m->attain, c, a) < 0) {
+    attain_init(&m->attain, c);
+    if (init_ears(m, replicas, a) < 0) {
         return err_set(e, SIM_E_NOMEM, "out of memory for the tokens of requests");
     }
     m->cfg = c;
     m->hooks = h;
-    m->engine = engine;
     m->arena = a;
     m->bin_s = SERVICE_FIRST_BIN_S;
     m->output_delay_ns = (sim_ns)llround(c->output_delay_s * 1e9);
@@ -52,6 +67,9 @@ void metrics_release(struct metrics *m)
     for (uint32_t c = 0; c < m->n_clients; c++) {
         free(m->clients[c].served);
         free(m->clients[c].asked);
+    }
+    for (uint32_t i = 0; i < m->n_ears; i++) {
+        tokens_release(&m->ear[i].tokens);
     }
     free(m->clients);
     attain_release(&m->attain);
@@ -82,20 +100,33 @@ static double in_seconds(sim_ns t)
     return (double)t / 1e9;
 }
 
-static req_id id_of(const struct metrics *m, const struct req *r)
+static req_id id_of(const struct metrics_ear *ear, const struct req *r)
 {
-    return (req_id)(r - m->engine->reqs);
+    return (req_id)(r - ear->engine->reqs);
+}
+
+static uint32_t waiting_elsewhere(const struct metrics *m, const struct metrics_ear *here)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < m->n_ears; i++) {
+        n += &m->ear[i] != here ? m->ear[i].engine->n_waiting : 0;
+    }
+    return n;
 }
 
 static void on_arrived(void *o, const struct req *r, const struct live *l)
 {
-    struct metrics *m = o;
+    struct metrics_ear *ear = o;
+    struct metrics *m = ear->m;
     struct client_stats *c = client_of(m, r->client);
 
     m->arrivals++;
     m->asked_prompt += r->prompt_tok;
     m->asked_output += l->output_tok;
-    m->out_of_memory |= !attain_arrived(&m->attain, r, id_of(m, r));
+    m->out_of_memory |= !attain_arrived(&m->attain, &ear->tokens, r, id_of(ear, r));
+    m->waiting_elsewhere = waiting_elsewhere(m, ear);
+    m->last_arrival_ear = ear;
     m->in_system_at_last_arrival = ++m->in_system;
     if (m->in_system > m->peak_in_system) {
         m->peak_in_system = m->in_system;
@@ -180,13 +211,15 @@ static void count_completed(struct metrics *m, const struct req *r, const struct
     c->e2e_ns += e2e;
 }
 
-static int tell_hook(struct metrics *m, const struct req *r, const struct live *l, bool rejected,
+static int tell_hook(const struct metrics_ear *ear, const struct req *r, const struct live *l, bool rejected,
                      bool met_goals, const char *why, sim_ns now, struct err *e)
 {
+    const struct metrics *m = ear->m;
     bool started = r->first_token_ns != SIM_NEVER;
     struct request_row row = {
         .serial = r->serial,
         .client = r->client,
+        .replica = ear->replica,
         .prompt_tok = r->prompt_tok,
         .output_tok = why ? 0 : l->output_tok,
         .cached_tok = l->hit_tok,
@@ -231,10 +264,11 @@ static void count_refused(struct metrics *m, const struct req *r, const struct l
 }
 
 /* Whether all goals were met. */
-static bool count_goals(struct metrics *m, const struct req *r, const struct live *l, const char *why,
+static bool count_goals(struct metrics_ear *ear, const struct req *r, const struct live *l, const char *why,
                         sim_ns now)
 {
-    enum attain_verdict v = attain_left(&m->attain, r, id_of(m, r), l, why, now);
+    struct metrics *m = ear->m;
+    enum attain_verdict v = attain_left(&m->attain, &ear->tokens, r, id_of(ear, r), l, why, now);
     struct client_stats *c = v == ATTAIN_NONE ? NULL : client_of(m, r->client);
 
     if (c) {
@@ -247,9 +281,9 @@ static bool count_goals(struct metrics *m, const struct req *r, const struct liv
 static int on_left(void *o, const struct req *r, const struct live *l, bool rejected, const char *why,
                    struct err *e)
 {
-    struct metrics *m = o;
-    sim_ns now = m->engine->now;
-
+    struct metrics_ear *ear = o;
+    struct metrics *m = ear->m;
+    sim_ns now = ear->engine->now;
     sim_ns waited = (l->admit_ns == SIM_NEVER ? now : l->admit_ns) - r->arrival_ns;
 
     m->in_system--;
@@ -257,7 +291,7 @@ static int on_left(void *o, const struct req *r, const struct live *l, bool reje
         m->longest_wait_ns = waited;
     }
     m->last_leave_ns = now + m->output_delay_ns;
-    bool met_goals = count_goals(m, r, l, why, now);
+    bool met_goals = count_goals(ear, r, l, why, now);
     if (!why) {
         count_completed(m, r, l, now);
     } else if (rejected) {
@@ -276,40 +310,40 @@ static int on_left(void *o, const struct req *r, const struct live *l, bool reje
     if (m->out_of_memory) {
         return err_set(e, SIM_E_NOMEM, "out of memory for the metrics of %u clients", m->n_clients);
     }
-    return m->hooks && m->hooks->request ? tell_hook(m, r, l, rejected, met_goals, why, now, e) : 0;
+    return m->hooks && m->hooks->request ? tell_hook(ear, r, l, rejected, met_goals, why, now, e) : 0;
 }
 
 static void on_gap(void *o, sim_ns ns, uint64_t n)
 {
-    hist_add(&((struct metrics *)o)->itl, ns, n);
+    hist_add(&((struct metrics_ear *)o)->m->itl, ns, n);
 }
 
 static void on_gaps(void *o, sim_tick base, sim_tick slope, uint64_t k, uint64_t n)
 {
-    hist_add_affine(&((struct metrics *)o)->itl, base, slope, k, n);
+    hist_add_affine(&((struct metrics_ear *)o)->m->itl, base, slope, k, n);
 }
 
 static void on_token(void *o, const struct req *r, req_id id)
 {
-    struct metrics *m = o;
+    struct metrics_ear *ear = o;
 
     (void)r;
-    tokens_one(&m->attain.tokens, id, m->engine->now);
+    tokens_one(&ear->tokens, id, ear->engine->now);
 }
 
 static void on_beats(void *o, const struct token_beats *b)
 {
-    tokens_beats(&((struct metrics *)o)->attain.tokens, b);
+    tokens_beats(&((struct metrics_ear *)o)->tokens, b);
 }
 
 static void on_pause(void *o, req_id id)
 {
-    tokens_pause(&((struct metrics *)o)->attain.tokens, id);
+    tokens_pause(&((struct metrics_ear *)o)->tokens, id);
 }
 
 static void on_resume(void *o, req_id id)
 {
-    tokens_resume(&((struct metrics *)o)->attain.tokens, id);
+    tokens_resume(&((struct metrics_ear *)o)->tokens, id);
 }
 
 static void thin_points(struct metrics *m)
@@ -325,31 +359,53 @@ static void thin_points(struct metrics *m)
     m->point_phase = 0;
 }
 
-static void on_sample(void *o, sim_ns at)
+void metrics_sample(struct metrics *m, sim_ns at)
 {
-    struct metrics *m = o;
-    const struct engine *g = m->engine;
-    double kv = 1 - (double)kv_free(g->kv) / (double)kv_total(g->kv);
+    uint64_t free = 0, total = 0;
+    uint32_t running = 0, waiting = 0;
+    double kv;
 
+    for (uint32_t i = 0; i < m->n_ears; i++) {
+        const struct engine *g = m->ear[i].engine;
+
+        free += kv_free(g->kv);
+        total += kv_total(g->kv);
+        running += g->n_running;
+        waiting += g->n_waiting;
+    }
+    kv = 1 - (double)free / (double)total;
     m->n_samples++;
-    m->n_waiting_samples += g->n_waiting > 0;
+    m->n_waiting_samples += waiting > 0;
     m->sum_kv += kv;
-    m->sum_running += g->n_running;
-    m->sum_waiting += g->n_waiting;
+    m->sum_running += running;
+    m->sum_waiting += waiting;
     if (!m->keep_series || m->point_phase++ % m->point_every != 0) {
         return;
     }
     m->point_t[m->n_points] = in_seconds(at);
     m->point_kv[m->n_points] = kv;
-    m->point_running[m->n_points] = g->n_running;
-    m->point_waiting[m->n_points] = g->n_waiting;
+    m->point_running[m->n_points] = running;
+    m->point_waiting[m->n_points] = waiting;
     if (++m->n_points == SERIES_POINTS) {
         thin_points(m);
     }
 }
 
-struct engine_observer metrics_observer(struct metrics *m)
+static void on_sample(void *o, sim_ns at)
 {
+    metrics_sample(((struct metrics_ear *)o)->m, at);
+}
+
+sim_ns metrics_tick_ns(const struct metrics *m)
+{
+    return (sim_ns)llround((m->keep_series ? m->cfg->series_step_s : 1.0) * 1e9);
+}
+
+struct engine_observer metrics_observer(struct metrics *m, uint32_t replica, struct engine *engine)
+{
+    struct metrics_ear *ear = &m->ear[replica];
+
+    ear->engine = engine;
     return (struct engine_observer){
         .arrived = on_arrived,
         .left = on_left,
@@ -360,7 +416,7 @@ struct engine_observer metrics_observer(struct metrics *m)
         .pause = on_pause,
         .resume = on_resume,
         .sample = on_sample,
-        .tick_ns = (sim_ns)llround((m->keep_series ? m->cfg->series_step_s : 1.0) * 1e9),
-        .o = m,
+        .tick_ns = metrics_tick_ns(m),
+        .o = ear,
     };
 }

@@ -43,12 +43,31 @@ struct client_stats {
     double *asked;  /* demand arriving */
 };
 
+/* One engine is listened to by one ear; all hear for the same sums. */
+struct metrics_ear {
+    struct metrics *m;
+    struct engine *engine;
+    uint32_t replica;
+    struct tokens tokens;
+};
+
+/* All engines together, at the end. */
+struct metrics_total {
+    struct engine_counters n;
+    sim_ns last_arrival_ns;
+    uint32_t waiting_at_last_arrival;
+    double pool_tok, peak_kv; /* peak_kv: of the fullest pool, share */
+    double busiest_ns, most_arrived; /* of one replica */
+};
+
 struct metrics {
     const struct run_config *cfg;
     const struct run_hooks *hooks;
     const char *(*client_name)(void *ctx, uint32_t client); /* set after metrics_init */
     void *client_name_ctx;
-    struct engine *engine;
+    struct metrics_ear *ear;
+    uint32_t n_ears;
+    struct metrics_total total; /* filled by metrics_add_up */
     struct arena *arena;
     struct hist ttft, tpot, itl, e2el, queue;
     struct attain attain;
@@ -58,6 +77,8 @@ struct metrics {
     struct refusals refused[REFUSAL_REASONS];
     uint32_t n_refusals;
     uint32_t in_system, peak_in_system, in_system_at_last_arrival;
+    const struct metrics_ear *last_arrival_ear;
+    uint32_t waiting_elsewhere; /* at the last arrival, at other replicas than its own */
     sim_ns last_leave_ns, longest_wait_ns;
     sim_ns output_delay_ns, warmup_ns;
     struct client_stats *clients;
@@ -75,10 +96,15 @@ struct metrics {
     bool out_of_memory;
 };
 
-int metrics_init(struct metrics *m, const struct run_config *c, const struct run_hooks *h,
-                 struct engine *engine, struct arena *a, struct err *e);
-/* The observer to hand to the engine. */
-struct engine_observer metrics_observer(struct metrics *m);
+int metrics_init(struct metrics *m, const struct run_config *c, const struct run_hooks *h, uint32_t replicas,
+                 struct arena *a, struct err *e);
+/* The observer to hand to the engine of one replica. */
+struct engine_observer metrics_observer(struct metrics *m, uint32_t replica, struct engine *engine);
+/* A sample of all replicas, where their engines take none: those of several go together. */
+void metrics_sample(struct metrics *m, sim_ns at);
+sim_ns metrics_tick_ns(const struct metrics *m);
+/* Fill m->total; before metrics_finish. */
+void metrics_add_up(struct metrics *m);
 /* Fill the numbers of *ret. `capacity_req_s` is what the machine could take (NaN = unknown). */
 int metrics_finish(struct metrics *m, double capacity_req_s, struct run_result *ret, struct err *e);
 void metrics_release(struct metrics *m);

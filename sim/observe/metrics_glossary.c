@@ -68,6 +68,7 @@
 #define G_ENG   "Engine"
 #define G_MOE   "Experts (offloaded)"
 #define BUD     "BuddyMoE, arXiv 2511.10054"
+#define G_REPL  "Replicas"
 
 const struct metric_def metric_glossary[] = {
     {"completed", "1", G_MAIN, "Successful requests",
@@ -166,16 +167,16 @@ const struct metric_def metric_glossary[] = {
      "(1 - fairness.alpha) * RFC / max RFC, with the counters that jain_ufc and jain_rfc define.", EQX},
 
     {"gpu_utilization", "1", G_ENG, "GPU busy (share of time)",
-     "Share of the duration during which an engine step was under way.", OWN},
+     "Share of the duration during which an engine step was under way, averaged over the replicas.", OWN},
     {"kv_utilization_mean", "1", G_ENG, "KV pool used, mean (share)",
      "Share of the KV pool's blocks in use, averaged over time.", OWN},
     {"kv_utilization_peak", "1", G_ENG, "KV pool used, peak (share)",
-     "Largest share of the KV pool's blocks in use at any time.", OWN},
+     "Largest share of a replica's KV blocks in use at any time.", OWN},
     {"kv_pool_tokens", "tok", G_ENG, "KV pool (tokens)", "Size of the KV pool of one replica.", OWN},
     {"mean_running", "1", G_ENG, "Mean running requests",
-     "Requests that run, averaged over time.", OWN},
+     "Requests that run, on all replicas together, averaged over time.", OWN},
     {"mean_waiting", "1", G_ENG, "Mean waiting requests",
-     "Requests that wait to be admitted, averaged over time.", OWN},
+     "Requests that wait to be admitted, at all replicas together, averaged over time.", OWN},
     {"mean_batch_size", "1", G_ENG, "Mean batch size",
      "Sequences per engine step, averaged over the steps.", OWN},
     {"iterations", "1", G_ENG, "Engine steps", "Engine steps (forward passes) simulated.", OWN},
@@ -229,6 +230,25 @@ const struct metric_def metric_glossary[] = {
      "that it had named.", OWN},
     {"prefetch_precision", "1", G_MOE, "Prefetch precision",
      "Of the experts that the prefetcher had named for a layer, the share that its gate asked for.", OWN},
+
+    {"replicas", "1", G_REPL, "Replicas", "Engines behind the router.", OWN},
+    {"replica_request_spread", "1", G_REPL, "Requests of the fullest (x mean)",
+     "Requests that went to the replica that got most, over the mean of all: 1 when all got the same.", OWN},
+    {"replica_busy_spread", "1", G_REPL, "Busy time of the busiest (x mean)",
+     "Time during which the busiest replica had a step under way, over the mean of all.", OWN},
+    {"router_match_share", "1", G_REPL, "Prefix matches seen by the router",
+     "Prompt tokens that the router's own record says the chosen replica had seen before, as a share of all "
+     "prompt tokens. What the caches really held is cache_hit_rate.", OWN},
+    {"router_balanced_share", "1", G_REPL, "Routed by load instead of prefix",
+     "Share of the requests that went to the least loaded replica because the loads were out of balance.",
+     "SGLang gateway 0.3.1 (cache_aware)"},
+    {"router_refills", "1", G_REPL, "Refills of worker deficits",
+     "How often a client had used up its deficit with every replica and got a quantum for each.",
+     "D2LPM (arXiv 2501.14312)"},
+    {"router_sessions", "1", G_REPL, "Conversations placed", "Conversations (or clients) that the router has placed.",
+     OWN},
+    {"router_kept", "1", G_REPL, "Requests that followed",
+     "Requests that went where their conversation (or client) already was.", OWN},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };
 

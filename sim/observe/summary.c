@@ -55,7 +55,7 @@ static void put_hist(struct table *t, const struct hist *h, const char *what)
 
 static double horizon(const struct metrics *m)
 {
-    double last = (double)m->engine->last_arrival_ns / 1e9;
+    double last = (double)m->total.last_arrival_ns / 1e9;
 
     if (m->cfg->service_horizon_s > 0) {
         return m->cfg->service_horizon_s;
@@ -162,7 +162,7 @@ static struct counters counters_of(const struct metrics *m, uint32_t client, con
 
 static struct counter_scale counter_scale(const struct metrics *m)
 {
-    double busy_s = (double)m->engine->n.busy_ns / 1e9;
+    double busy_s = (double)m->total.n.busy_ns / 1e9 / m->n_ears;
     double tok = (double)(m->input_tok + m->output_tok);
     struct counter_scale s = {.rfc = tok > 0 ? busy_s / tok : 0}; /* u / T_ref = busy/end / (tok/end) */
 
@@ -193,14 +193,13 @@ static void put_counters(const struct metrics *m, struct table *t)
 
 static void put_machine(const struct metrics *m, struct table *t, double end_s)
 {
-    const struct engine *g = m->engine;
-    const struct engine_counters *n = &g->n;
+    const struct engine_counters *n = &m->total.n;
     double samples = (double)m->n_samples;
 
-    put(t, "gpu_utilization", "1", ratio((double)n->busy_ns / 1e9, end_s));
+    put(t, "gpu_utilization", "1", ratio((double)n->busy_ns / 1e9 / m->n_ears, end_s));
     put(t, "kv_utilization_mean", "1", ratio(m->sum_kv, samples));
-    put(t, "kv_utilization_peak", "1", ratio((double)kv_peak_used(g->kv), (double)kv_total(g->kv)));
-    put(t, "kv_pool_tokens", "tok", (double)kv_total(g->kv) * kv_block_tok(g->kv));
+    put(t, "kv_utilization_peak", "1", m->total.peak_kv);
+    put(t, "kv_pool_tokens", "tok", m->total.pool_tok / m->n_ears);
     put(t, "mean_running", "1", ratio(m->sum_running, samples));
     put(t, "mean_waiting", "1", ratio(m->sum_waiting, samples));
     put(t, "max_concurrent_requests", "1", m->peak_in_system);
@@ -214,12 +213,25 @@ static void put_machine(const struct metrics *m, struct table *t, double end_s)
     put(t, "cache_hit_rate", "1", ratio((double)n->hit_tok, (double)n->lookup_tok));
 }
 
+/* How unevenly the router has loaded the replicas. */
+static void put_replicas(const struct metrics *m, struct table *t)
+{
+    const struct metrics_total *g = &m->total;
+    double n = m->n_ears;
+
+    if (m->n_ears > 1) {
+        put(t, "replicas", "1", n);
+        put(t, "replica_request_spread", "1", ratio(g->most_arrived * n, (double)g->n.arrived));
+        put(t, "replica_busy_spread", "1", ratio(g->busiest_ns * n, (double)g->n.busy_ns));
+    }
+}
+
 /* ---- offered load ---- */
 
 /* The queue at the last arrival is a good part of all requests. */
 static bool left_behind(const struct metrics *m)
 {
-    uint32_t left = m->engine->waiting_at_last_arrival;
+    uint32_t left = m->total.waiting_at_last_arrival;
 
     return left > 10 && left * 20.0 > (double)m->arrivals;
 }
@@ -229,17 +241,17 @@ static bool left_behind(const struct metrics *m)
  * ran at the last arrival counts as half done. */
 static double capacity_seen(const struct metrics *m, double estimate_req_s)
 {
-    uint32_t left = m->engine->waiting_at_last_arrival;
+    uint32_t left = m->total.waiting_at_last_arrival;
     double inside = (double)m->in_system_at_last_arrival;
     double taken = ratio((double)m->arrivals - (inside + fmin(left, inside)) / 2,
-                         (double)m->engine->last_arrival_ns / 1e9);
+                         (double)m->total.last_arrival_ns / 1e9);
 
     return left_behind(m) && taken > 0 ? fmin(estimate_req_s, taken) : estimate_req_s;
 }
 
 static void put_all(const struct metrics *m, struct table *t, double capacity_req_s)
 {
-    const struct engine *g = m->engine;
+    const struct metrics_total *g = &m->total;
     double end_s = (double)m->last_leave_ns / 1e9;
     double duration_s = fmax(0, end_s - (double)m->warmup_ns / 1e9); /* what is counted came in it */
     double span_s = (double)g->last_arrival_ns / 1e9;
@@ -270,6 +282,7 @@ static void put_all(const struct metrics *m, struct table *t, double capacity_re
     put_service(m, t);
     put_counters(m, t);
     put_machine(m, t, end_s);
+    put_replicas(m, t);
 }
 
 /* ---- verdict ----
@@ -279,7 +292,7 @@ static void put_all(const struct metrics *m, struct table *t, double capacity_re
  * a step decides how it ends. */
 static void judge(const struct metrics *m, double capacity_req_s, struct run_result *ret)
 {
-    const struct engine *g = m->engine;
+    const struct metrics_total *g = &m->total;
     double rate = m->arrivals > 1
                       ? ratio((double)m->arrivals, (double)g->last_arrival_ns / 1e9)
                       : (double)NAN;
@@ -339,6 +352,32 @@ static int fill_clients(struct metrics *m, struct run_result *ret)
     }
     ret->clients = out;
     ret->n_clients = m->n_clients;
+    return 0;
+}
+
+static int fill_replicas(struct metrics *m, struct run_result *ret)
+{
+    struct replica_result *out = arena_calloc(m->arena, m->n_ears, sizeof(*out));
+
+    if (!out) {
+        return SIM_E_NOMEM;
+    }
+    for (uint32_t i = 0; i < m->n_ears; i++) {
+        const struct engine *g = m->ear[i].engine;
+
+        out[i] = (struct replica_result){
+            .requests = g->n.arrived,
+            .completed = g->n.finished,
+            .preemptions = g->n.preemptions,
+            .prefill_tok = g->n.prefill_tok,
+            .decode_tok = g->n.decode_tok,
+            .busy_s = (double)g->n.busy_ns / 1e9,
+            .cache_hit_rate = ratio((double)g->n.hit_tok, (double)g->n.lookup_tok),
+            .kv_peak = ratio((double)kv_peak_used(g->kv), (double)kv_total(g->kv)),
+        };
+    }
+    ret->replicas = out;
+    ret->n_replicas = m->n_ears;
     return 0;
 }
 
@@ -419,6 +458,55 @@ static void add_program(void *ctx, uint32_t client, bool met)
     m->clients[client].slo_met += met;
 }
 
+/* ---- all engines together ---- */
+
+static void add_counters(struct engine_counters *to, const struct engine_counters *n)
+{
+    to->steps += n->steps;
+    to->decode_steps += n->decode_steps;
+    to->prefill_steps += n->prefill_steps;
+    to->walked += n->walked;
+    to->decode_tok += n->decode_tok;
+    to->prefill_tok += n->prefill_tok;
+    to->hit_tok += n->hit_tok;
+    to->lookup_tok += n->lookup_tok;
+    to->preemptions += n->preemptions;
+    to->swaps_out += n->swaps_out;
+    to->swaps_in += n->swaps_in;
+    to->busy_ns += n->busy_ns;
+    to->arrived += n->arrived;
+    to->finished += n->finished;
+    to->rejected += n->rejected;
+    to->refused += n->refused;
+    to->outside_range += n->outside_range;
+    to->swap_out_bytes += n->swap_out_bytes;
+    to->swap_in_bytes += n->swap_in_bytes;
+}
+
+static void add_engine(struct metrics_total *t, const struct engine *g)
+{
+    add_counters(&t->n, &g->n);
+    if (g->last_arrival_ns > t->last_arrival_ns) {
+        t->last_arrival_ns = g->last_arrival_ns;
+    }
+    t->pool_tok += (double)kv_total(g->kv) * kv_block_tok(g->kv);
+    t->peak_kv = fmax(t->peak_kv, ratio((double)kv_peak_used(g->kv), (double)kv_total(g->kv)));
+    t->busiest_ns = fmax(t->busiest_ns, (double)g->n.busy_ns);
+    t->most_arrived = fmax(t->most_arrived, (double)g->n.arrived);
+}
+
+void metrics_add_up(struct metrics *m)
+{
+    m->total = (struct metrics_total){.last_arrival_ns = 0};
+    for (uint32_t i = 0; i < m->n_ears; i++) {
+        add_engine(&m->total, m->ear[i].engine);
+    }
+    if (m->last_arrival_ear) {
+        m->total.waiting_at_last_arrival =
+            m->last_arrival_ear->engine->waiting_at_last_arrival + m->waiting_elsewhere;
+    }
+}
+
 int metrics_finish(struct metrics *m, double capacity_req_s, struct run_result *ret, struct err *e)
 {
     struct table t = {.a = m->arena};
@@ -432,7 +520,7 @@ int metrics_finish(struct metrics *m, double capacity_req_s, struct run_result *
     put_all(m, &t, capacity_req_s);
     judge(m, capacity_req_s, ret);
     fill_hists(m, ret);
-    if (t.failed || !ret->verdict_text || fill_clients(m, ret) < 0 ||
+    if (t.failed || !ret->verdict_text || fill_clients(m, ret) < 0 || fill_replicas(m, ret) < 0 ||
         fill_series(m, ret) < 0) {
         return err_set(e, SIM_E_NOMEM, "out of memory for the results");
     }

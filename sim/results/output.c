@@ -122,11 +122,29 @@ static void write_clients(FILE *out, const struct run_result *r)
     }
 }
 
+static void write_replicas(FILE *out, const struct run_result *r)
+{
+    char hits[40];
+    write_rule(out, "By replica", '-');
+    fprintf(out, "%7s %9s %9s %11s %12s %12s %10s %9s %8s\n", "replica", "requests", "completed",
+            "preemptions", "prefill tok", "decode tok", "busy s", "cache hit", "KV peak");
+    for (size_t i = 0; i < r->n_replicas; i++) {
+        const struct replica_result *x = &r->replicas[i];
+        fprintf(out, "%7zu %9llu %9llu %11llu %12llu %12llu %10.2f %9s %8.4f\n", i,
+                (unsigned long long)x->requests, (unsigned long long)x->completed,
+                (unsigned long long)x->preemptions, (unsigned long long)x->prefill_tok,
+                (unsigned long long)x->decode_tok, x->busy_s, number(x->cache_hit_rate, "1", hits), x->kv_peak);
+    }
+}
+
 static void write_head(FILE *out, const struct run_config *c, const struct run_result *r)
 {
     fprintf(out, "%s\n\n", r->verdict_text ? r->verdict_text : verdict_name(r->verdict));
     fprintf(out, "policy   %s%s\n", c->policy, r->policy_oracle ? "  (oracle: sees output lengths)" : "");
     fprintf(out, "engine   %s\n", c->batcher);
+    if (c->replicas > 1) {
+        fprintf(out, "cluster  %lld replicas, router %s\n", (long long)c->replicas, c->router);
+    }
     fprintf(out, "machine  model %s, gpu %s, tp %lld\n", or_dash(c->model), or_dash(c->gpu),
             (long long)c->tp);
     fprintf(out, "cost     %s\n", or_dash(r->cost_provenance));
@@ -140,6 +158,9 @@ void output_text(FILE *out, const struct run_config *c, const struct run_result 
     write_head(out, c, r);
     write_known_metrics(out, r);
     write_other_metrics(out, r);
+    if (r->n_replicas > 1) {
+        write_replicas(out, r);
+    }
     if (r->n_clients > 1) {
         write_clients(out, r);
     }
@@ -190,6 +211,21 @@ static void write_client_json(struct json_writer *w, const struct client_result 
     json_end(w);
 }
 
+static void write_replica_json(struct json_writer *w, size_t i, const struct replica_result *x)
+{
+    json_object(w);
+    json_kv_int(w, "replica", (int64_t)i);
+    json_kv_int(w, "requests", (int64_t)x->requests);
+    json_kv_int(w, "completed", (int64_t)x->completed);
+    json_kv_int(w, "preemptions", (int64_t)x->preemptions);
+    json_kv_int(w, "prefill_tokens", (int64_t)x->prefill_tok);
+    json_kv_int(w, "decode_tokens", (int64_t)x->decode_tok);
+    json_kv_double(w, "busy_s", x->busy_s);
+    json_kv_double(w, "cache_hit_rate", x->cache_hit_rate);
+    json_kv_double(w, "kv_utilization_peak", x->kv_peak);
+    json_end(w);
+}
+
 static void write_series_json(struct json_writer *w, const struct series *s)
 {
     json_object(w);
@@ -212,6 +248,14 @@ static void write_series_json(struct json_writer *w, const struct series *s)
 
 static void write_lists_json(struct json_writer *w, const struct run_result *r)
 {
+    if (r->n_replicas > 1) {
+        json_key(w, "replicas");
+        json_array(w);
+        for (size_t i = 0; i < r->n_replicas; i++) {
+            write_replica_json(w, i, &r->replicas[i]);
+        }
+        json_end(w);
+    }
     json_key(w, "clients");
     json_array(w);
     for (size_t i = 0; i < r->n_clients; i++) {

@@ -31,9 +31,10 @@ struct requests_file {
     FILE *out;
     const char *path;
     bool jsonl;
+    bool by_replica; /* a column says which replica it was */
 };
 /* By the ending of `path`: .jsonl or .csv; anything else is SIM_E_USAGE. */
-int requests_file_open(struct requests_file *f, const char *path, struct err *e);
+int requests_file_open(struct requests_file *f, const char *path, bool by_replica, struct err *e);
 /* Fits run_hooks.request with `ctx` a struct requests_file. */
 int requests_file_add(void *ctx, const struct request_row *row, struct err *e);
 /* SIM_E_IO when something was not written. */

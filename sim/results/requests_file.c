@@ -13,7 +13,7 @@
 static const char *const columns[] = {
     "request",      "client",      "status",        "input_tokens", "output_tokens", "cached_tokens",
     "preemptions",  "arrival_s",   "admit_s",       "first_token_s", "finish_s",     "ttft_ms",
-    "tpot_ms",      "e2el_ms",     "measured_ttft_ms", "measured_e2el_ms", "reason", NULL};
+    "tpot_ms",      "e2el_ms",     "measured_ttft_ms", "measured_e2el_ms", "reason", "replica", NULL};
 
 const char *status_name(enum request_status s)
 {
@@ -31,7 +31,17 @@ static bool ends_in(const char *path, const char *ending)
     return n > m && strcmp(path + n - m, ending) == 0;
 }
 
-int requests_file_open(struct requests_file *f, const char *path, struct err *e)
+static void write_header(const struct requests_file *f)
+{
+    for (size_t i = 0; columns[i]; i++) {
+        if (f->by_replica || strcmp(columns[i], "replica") != 0) {
+            fprintf(f->out, "%s%s", i > 0 ? "," : "", columns[i]);
+        }
+    }
+    fputc('\n', f->out);
+}
+
+int requests_file_open(struct requests_file *f, const char *path, bool by_replica, struct err *e)
 {
     f->path = path;
     f->jsonl = ends_in(path, ".jsonl");
@@ -42,8 +52,9 @@ int requests_file_open(struct requests_file *f, const char *path, struct err *e)
     if (!f->out) {
         return err_set(e, SIM_E_IO, "%s: %s", path, strerror(errno));
     }
-    for (size_t i = 0; !f->jsonl && columns[i]; i++) {
-        fprintf(f->out, "%s%s", columns[i], columns[i + 1] ? "," : "\n");
+    f->by_replica = by_replica;
+    if (!f->jsonl) {
+        write_header(f);
     }
     return 0;
 }
@@ -142,6 +153,9 @@ int requests_file_add(void *ctx, const struct request_row *row, struct err *e)
     write_ms(&w, 1e3 * row->measured_ttft_s);
     write_ms(&w, 1e3 * row->measured_e2e_s);
     write_word(&w, row->reason);
+    if (f->by_replica) {
+        write_count(&w, row->replica);
+    }
     fputs(f->jsonl ? "}\n" : "\n", f->out);
     if (ferror(f->out)) {
         return err_set(e, SIM_E_IO, "%s: %s", f->path, strerror(errno));
