@@ -22,7 +22,7 @@ $ steelyard completion bash > c.bash && bash -n c.bash && bash -c '. ./c.bash; C
 1> --policy
 1> fcfs
 1> models misses metrics
-$ steelyard completion zsh | head -1
+$ steelyard completion zsh | sed -n 1p
 1> #compdef steelyard
 $ steelyard completion fish | grep -c 'subcommand_from run. -l policy -x -a'
 1> 1
