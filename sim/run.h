@@ -47,6 +47,7 @@ struct run_config {
     const char *experts_routes, *experts_evict, *experts_prefetch, *experts_miss;
     int64_t experts_calls, experts_pieces; /* of one expert's copy */
     bool experts_writeback;
+    bool experts_overlap;     /* "experts.overlap": compute while missing experts are copied */
     double experts_link;      /* "experts.link": bytes/s from host to GPU; 0 = the GPU's PCIe */
     int64_t experts_calibration; /* tokens */
     /* engine */

@@ -6,9 +6,16 @@
 #include "sim/core/rng.h"
 
 struct random_state {
+    double beta;
     struct rng_stream rng;
     uint32_t layers;
     bool *taken; /* [experts] */
+};
+
+static const struct opt_row random_options[] = {
+    {"beta", OPT_DOUBLE, offsetof(struct random_state, beta), 0, 2, "2", "1",
+     "From this share of missing experts on a layer replaces none, as buddy's gate; above 1 = always replace.", NULL},
+    OPT_END,
 };
 
 static int random_init(void *st, const struct expert_env *env, struct err *e)
@@ -59,8 +66,24 @@ static void random_token(struct random_state *s, const struct expert_view *v, st
     }
 }
 
+static bool too_many_missing(const struct random_state *s, const struct expert_view *v, const struct layer_work *w)
+{
+    uint32_t asked = 0, missing = 0;
+    for (uint32_t j = 0; j < v->env.experts; j++) {
+        if (w->load[j] > 0) {
+            asked++;
+            missing += !expert_is_here(v, expert_item(v, w->layer, j));
+        }
+    }
+    return asked > 0 && missing >= s->beta * asked;
+}
+
 static void random_decide(void *st, const struct expert_view *v, struct layer_work *w)
 {
+    if (too_many_missing(st, v, w)) {
+        w->bypassed = true;
+        return;
+    }
     for (uint32_t t = 0; t < w->n_tok; t++) {
         random_token(st, v, w, t);
     }
@@ -71,6 +94,7 @@ const struct miss_ops miss_random = {
     .summary = "a missed expert is replaced by a random resident one",
     .source = "BuddyMoE (arXiv 2511.10054), baseline \"Random\"",
     .state_size = sizeof(struct random_state),
+    .options = random_options,
     .init = random_init,
     .decide = random_decide,
 };

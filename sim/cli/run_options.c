@@ -124,6 +124,9 @@ const struct opt_row run_options[] = {
      NULL},
     {"experts.writeback", OPT_BOOL, FIELD(experts_writeback), ANY, "off", NULL,
      "An evicted expert is copied back to the host (Mixtral-offloading's swap); off drops it.", NULL},
+    {"experts.overlap", OPT_BOOL, FIELD(experts_overlap), ANY, "on", NULL,
+     "The experts that are there are computed while the missing ones are copied; off copies first, as engines do "
+     "whose copies and kernels share a stream.", NULL},
     {"experts.link", OPT_DOUBLE, FIELD(experts_link), 0, 1e13, "0", "byte/s",
      "Rate of copies to the GPU where one was measured; 0 is what PCI Express of the GPU gives.", NULL},
     {"experts.calibration", OPT_INT, FIELD(experts_calibration), 0, 1e7, "2048", "tok",

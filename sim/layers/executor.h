@@ -30,6 +30,7 @@ struct layers_config {
     struct routes *source;
     struct store_config store; /* without evict and copied */
     uint32_t calibration;      /* tokens */
+    bool overlap;              /* compute what is there while the rest is copied */
     double weight_scale;       /* bytes of an expert, as a share of those in the model's weight type */
     double expert_params;
     const struct evict_ops *evict;

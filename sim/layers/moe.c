@@ -271,6 +271,29 @@ static int wait_for_copy(struct layers *x, uint32_t m, struct err *e)
     return 0;
 }
 
+static bool anything_coming(const struct layers *x, uint32_t m)
+{
+    for (uint32_t j = 0; j < x->view.env.experts; j++) {
+        uint8_t state = x->view.state[expert_item(&x->view, m, j)];
+
+        if (x->gpu_load[j] > 0 && (state == EXPERT_QUEUED || state == EXPERT_IN_FLIGHT)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Without overlap copies and kernels share a stream: all that found a slot comes first. */
+static int copy_first(struct layers *x, uint32_t m, struct err *e)
+{
+    while (!x->cfg.overlap && anything_coming(x, m)) {
+        if (wait_for_copy(x, m, e) < 0 || store_advance(&x->store, moe_now(x), e) < 0) {
+            return e->code;
+        }
+    }
+    return 0;
+}
+
 static int run_on_gpu(struct layers *x, uint32_t m, uint32_t l, struct err *e)
 {
     while (anything_left(x)) {
@@ -350,8 +373,11 @@ int moe_layer(struct layers *x, uint32_t m, uint32_t l, struct err *e)
         x->cfg.prefetch->routed(x->cfg.prefetch_st, &x->view, &x->work);
     }
     run_on_cpu(x, l);
+    if (e->code || copy_first(x, m, e) < 0) {
+        return e->code;
+    }
     compute_shared(x, l);
-    if (e->code || run_on_gpu(x, m, l, e) < 0) {
+    if (run_on_gpu(x, m, l, e) < 0) {
         return e->code;
     }
     join_cpu(x);

@@ -106,6 +106,7 @@ static int open_offload(struct expert_run *x, struct layers_config *lc, const st
     }
     lc->source = x->routes;
     lc->calibration = (uint32_t)c->experts_calibration;
+    lc->overlap = c->experts_overlap;
     lc->weight_scale = bits_of(c, m) / 8 / dtype_bytes(m->weight_dtype);
     lc->expert_params = llm_layer(m).expert;
     lc->seed = (uint64_t)c->seed;
