@@ -18,7 +18,7 @@
 #include "sim/core/rng.h"
 #include "sim/run.h"
 
-#define MOST 200
+#define MOST 600
 
 /* ---- traces ---- */
 
@@ -403,6 +403,104 @@ static void test_sessions(void **state)
     play_close(p);
 }
 
+/* ---- D2LPM ---- */
+
+/* Three clients that send equally often and too much, each with a prompt head of its own and eight documents
+ * behind it; two replicas, whose caches hold half of all documents. */
+static void three_libraries(struct text *t, int n)
+{
+    struct rng_stream r = rng_stream(4, 0, "library");
+
+    t->n = 0;
+    say(t, "time_s,client,prompt_tokens,output_tokens,hash_tokens,hash_ids\n");
+    for (int i = 0; i < n; i++) {
+        int client = i % 3 + 1, document = (int)rng_range(r, (uint64_t)i, 0, 0, 7);
+
+        say(t, "%.3f,c%d,592,32,16,%d-%d", 0.011 * i, client, 1000 * client, 1000 * client + 3);
+        say(t, " %d-%d\n", 100000 * client + 1000 * document, 100000 * client + 1000 * document + 31);
+    }
+}
+
+static double measured(const struct text *t, const char *router, const char *policy, const char *metric)
+{
+    const char *const set[] = {"replicas", "2", "router", router, "policy", policy, "kv.tokens", "8192", "cost",
+                               "linear{set=custom,prefill_a=2,prefill_b=0.2,decode_a=8,decode_b=0.001,decode_c=0.3}",
+                               "service.horizon", "6", "check", "off", NULL};
+    struct play *p = play_well(t, set);
+    double v = run_metric(&p->result, metric)->value;
+
+    play_close(p);
+    return v;
+}
+
+/* Locality: in turn, both replicas see all 24 documents, 13,824 tokens, of which a cache holds about half; so
+ * does whoever goes anywhere. A client's documents alone fit, and that is what a replica sees for a quantum.
+ * The policy is FCFS, so that only the router can tell prefixes apart.
+ * Fairness: a router that follows prefixes gives one client a replica and the two others half of one each,
+ * and no policy behind it can mend that: service 2 : 1 : 1 at best (the lone one has the better cache, too),
+ * Jain's index 16 / (3 * 6) = 0.89 at most. With a quantum that is small against what is sent in the horizon,
+ * all three are everywhere, and DLPM gives each a third. */
+static void test_d2lpm_between(void **state)
+{
+    static struct text t;
+    const char *const fair = "dlpm{quantum=500}";
+    double in_turn, between, prefix;
+
+    (void)state;
+    three_libraries(&t, 600);
+    in_turn = measured(&t, "round-robin", "fcfs", "cache_hit_rate");
+    between = measured(&t, "d2lpm{quantum=2000}", "fcfs", "cache_hit_rate");
+    prefix = measured(&t, "prefix", "fcfs", "cache_hit_rate");
+    assert_true(between > in_turn + 0.15 && prefix > in_turn + 0.15);
+    between = measured(&t, "d2lpm{quantum=2000}", fair, "jain_index");
+    prefix = measured(&t, "prefix", fair, "jain_index");
+    assert_true(prefix < 16.0 / 18 + 0.01 && between > 0.97);
+}
+
+/* Largest difference between the services of a client at two workers, by the router's account: prompt tokens
+ * that a worker has not been sent before cost 0.5. Every prompt begins with its client's 64 tokens. */
+static double widest_gap(const char *router, double *ret_most)
+{
+    static struct text t;
+    const char *const set[] = {"replicas", "3", "router", router, "policy", "dlpm", "load.concurrency", "5", NULL};
+    double service[4][3] = {{0}}, widest = 0;
+    bool seen[4][3] = {{false}};
+
+    t.n = 0;
+    say(&t, "time_s,client,prompt_tokens,output_tokens,hash_tokens,hash_ids\n");
+    for (int i = 0; i < 400; i++) {
+        int client = (i + i / 7) % 4;
+
+        say(&t, "0,c%d,%d,%d,16,%d-%d\n", client, 64 + 37 * i % 100, 1 + 53 * i % 90, 10 * client, 10 * client + 3);
+    }
+    struct play *p = play_well(&t, set);
+    *ret_most = 0;
+    for (uint64_t s = 0; s < 400; s++) {
+        const struct request_row *x = row_of(p, s);
+        double cost = 0.5 * (x->prompt_tok - (seen[x->client][x->replica] ? 64 : 0)) + x->output_tok;
+
+        seen[x->client][x->replica] = true;
+        service[x->client][x->replica] += cost;
+        *ret_most = fmax(*ret_most, cost);
+    }
+    for (int k = 0; k < 4 * 9; k++) {
+        widest = fmax(widest, service[k / 9][k % 3] - service[k / 9][k / 3 % 3]);
+    }
+    play_close(p);
+    return widest;
+}
+
+/* Less than a quantum and what was on its way when a deficit was used up: with at most 5 requests in flight, 5
+ * times the dearest one. Who follows prefixes alone stays at one worker. */
+static void test_d2lpm_bound(void **state)
+{
+    double most, widest = widest_gap("d2lpm{quantum=600, prefill_cost=0.5, room=1000000}", &most);
+
+    (void)state;
+    assert_true(widest > 0 && widest < 600 + 5 * most);
+    assert_true(widest_gap("prefix{room=1000000}", &most) > 3 * (600 + 5 * most));
+}
+
 /* ---- what is refused ---- */
 
 static void test_refused(void **state)
@@ -426,6 +524,7 @@ int main(void)
         cmocka_unit_test(test_ends_come_first), cmocka_unit_test(test_matrix),
         cmocka_unit_test(test_one_of_many),
         cmocka_unit_test(test_concurrency),  cmocka_unit_test(test_sessions),
+        cmocka_unit_test(test_d2lpm_between), cmocka_unit_test(test_d2lpm_bound),
         cmocka_unit_test(test_refused),
     };
 
