@@ -31,12 +31,152 @@ void meter_release(struct meter *m)
 {
     client_table_release(&m->accounts);
     req_heap_release(&m->later);
+    for (uint32_t k = 0; k < METER_ORDERS; k++) {
+        req_heap_release(&m->order[k].still);
+        free(m->order[k].in);
+        m->order[k] = (struct meter_order){.in = NULL};
+    }
+    free(m->active);
     free(m->slots);
     free(m->fresh);
+    m->active = NULL;
     m->slots = NULL;
     m->fresh = NULL;
-    m->slots_cap = m->fresh_cap = m->n_fresh = 0;
+    m->slots_cap = m->fresh_cap = m->n_fresh = m->active_cap = m->n_active = 0;
 }
+
+/* ---- orders ---- */
+
+/* 128 bits as two keys that compare alike. */
+static struct req_heap_item still_item(const struct meter *m, uint32_t i)
+{
+    sim_wide total = meter_account(m, i)->total;
+    return (struct req_heap_item){.key = (int64_t)(total >> 64),
+                                  .then = (int64_t)((uint64_t)total ^ (uint64_t)1 << 63),
+                                  .serial = i,
+                                  .r = i};
+}
+
+/* The counter of `i` has changed, or whether it stands still. */
+static void place(struct meter *m, uint32_t i)
+{
+    bool still = meter_account(m, i)->n_summed == 0;
+    for (uint32_t k = 0; k < m->n_orders; k++) {
+        struct meter_order *o = &m->order[k];
+        if (o->in[i]) {
+            req_heap_remove(&o->still, i);
+            if (still) {
+                req_heap_push(&o->still, still_item(m, i));
+            }
+        }
+    }
+}
+
+void meter_order_set(struct meter *m, uint32_t order, uint32_t i, bool in)
+{
+    struct meter_order *o = &m->order[order];
+    if (o->in[i] == in) {
+        return;
+    }
+    o->in[i] = in;
+    if (!in) {
+        req_heap_remove(&o->still, i);
+    } else if (meter_account(m, i)->n_summed == 0) {
+        req_heap_push(&o->still, still_item(m, i));
+    }
+}
+
+static bool is_less(const struct meter *m, uint32_t i, uint32_t j)
+{
+    sim_wide a = meter_account(m, i)->total, b = meter_account(m, j)->total;
+    return a != b ? a < b : i < j;
+}
+
+uint32_t meter_least(const struct meter *m, uint32_t order)
+{
+    const struct meter_order *o = &m->order[order];
+    uint32_t best = o->still.n ? req_heap_top(&o->still) : CLIENT_NONE;
+    for (uint32_t k = 0; k < m->n_active; k++) {
+        uint32_t i = m->active[k];
+        if (o->in[i] && (best == CLIENT_NONE || is_less(m, i, best))) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+uint64_t meter_first_overtaking(const struct meter *m, uint32_t order, uint32_t least)
+{
+    const struct meter_order *o = &m->order[order];
+    const struct meter_account *a = meter_account(m, least);
+    uint64_t soonest = UINT64_MAX;
+    /* Of those that stand still the least one is overtaken first; none overtakes another. */
+    if (o->still.n && req_heap_top(&o->still) != least) {
+        uint32_t top = req_heap_top(&o->still);
+        soonest = meter_overtakes(a, meter_account(m, top), top < least);
+    }
+    for (uint32_t n = 0; n < m->n_active; n++) {
+        uint32_t i = m->active[n];
+        if (o->in[i] && i != least) {
+            uint64_t k = meter_overtakes(a, meter_account(m, i), i < least);
+            soonest = k < soonest ? k : soonest;
+        }
+    }
+    return soonest;
+}
+
+void meter_lift(struct meter *m, uint32_t i, sim_wide to)
+{
+    struct meter_account *a = meter_account(m, i);
+    if (a->total < to) {
+        a->total = to;
+        place(m, i);
+    }
+}
+
+static void charge(struct meter *m, const struct meter_slot *s, sim_wide amount)
+{
+    meter_account(m, s->account)->total += amount;
+    place(m, s->account);
+}
+
+static bool reach_account(struct meter *m, uint32_t i)
+{
+    void *active = m->active;
+    bool ok = table_reach(&active, &m->active_cap, sizeof *m->active, i);
+    m->active = active;
+    for (uint32_t k = 0; k < m->n_orders && ok; k++) {
+        struct meter_order *o = &m->order[k];
+        void *in = o->in;
+        ok = table_reach(&in, &o->in_cap, sizeof *o->in, i) && req_heap_reach(&o->still, i);
+        o->in = in;
+    }
+    return ok;
+}
+
+static void activate(struct meter *m, uint32_t i)
+{
+    struct meter_account *a = meter_account(m, i);
+    if (a->n_summed++ == 0) {
+        m->active[m->n_active] = i;
+        a->active_at = ++m->n_active;
+        place(m, i);
+    }
+}
+
+static void deactivate(struct meter *m, uint32_t i)
+{
+    struct meter_account *a = meter_account(m, i);
+    if (--a->n_summed == 0) {
+        uint32_t last = m->active[--m->n_active];
+        m->active[a->active_at - 1] = last;
+        meter_account(m, last)->active_at = a->active_at;
+        a->active_at = 0;
+        place(m, i);
+    }
+}
+
+/* ---- charges ---- */
 
 static bool reach(struct meter *m, req_id r)
 {
@@ -101,9 +241,9 @@ uint32_t meter_arrive(struct meter *m, const struct sched_view *v, req_id r,
         return CLIENT_NONE;
     }
     uint32_t i = reach(m, r) ? client_table_add(&m->accounts, q->client) : CLIENT_NONE;
-    if (i == CLIENT_NONE) {
+    if (i == CLIENT_NONE || !reach_account(m, i)) {
         *ret_refused = policy_no_memory;
-        return i;
+        return CLIENT_NONE;
     }
     struct meter_slot *s = &m->slots[r];
     *s = (struct meter_slot){.account = i, .charged_from = 1, .fresh_ns = -1};
@@ -165,6 +305,7 @@ static void sums_add(struct meter *m, struct meter_slot *s)
     a->step += token_charge(s, gen_now(m, s));
     a->growth += 2 * (sim_wide)s->per_quad;
     s->summed = true;
+    activate(m, s->account);
 }
 
 static void sums_remove(struct meter *m, struct meter_slot *s)
@@ -173,6 +314,7 @@ static void sums_remove(struct meter *m, struct meter_slot *s)
     a->step -= token_charge(s, gen_now(m, s));
     a->growth -= 2 * (sim_wide)s->per_quad;
     s->summed = false;
+    deactivate(m, s->account);
 }
 
 void meter_admit(struct meter *m, req_id r, double predicted)
@@ -184,7 +326,7 @@ void meter_admit(struct meter *m, req_id r, double predicted)
     s->charged_prompt = true;
     s->predicted = predicted;
     s->charged_from = (uint64_t)floor(predicted) + 1;
-    account_of(m, s)->total += s->prompt + output_charge(s, predicted);
+    charge(m, s, s->prompt + output_charge(s, predicted));
 }
 
 void meter_resume(struct meter *m, req_id r)
@@ -235,7 +377,7 @@ void meter_first_token(struct meter *m, const struct sched_view *v, req_id r)
     /* A recomputation brings a further token in place of a decode step: charge as that would have.
      */
     if (s->gen > 0 && s->gen >= s->charged_from) {
-        account_of(m, s)->total += token_charge(s, s->gen);
+        charge(m, s, token_charge(s, s->gen));
     }
     s->gen++;
     note_fresh(m, r, v->now_ns);
@@ -251,7 +393,7 @@ static void join_due(struct meter *m)
         struct meter_slot *s = &m->slots[due.r];
         sim_wide n = (sim_wide)(m->iter - (uint64_t)due.key);
         req_heap_remove(&m->later, due.r);
-        account_of(m, s)->total += n * token_charge(s, s->charged_from) + s->per_quad * n * (n - 1);
+        charge(m, s, n * token_charge(s, s->charged_from) + s->per_quad * n * (n - 1));
         sums_add(m, s);
     }
 }
@@ -259,8 +401,8 @@ static void join_due(struct meter *m)
 void meter_decode(struct meter *m, const struct sched_view *v, uint64_t k)
 {
     sim_wide n = (sim_wide)k;
-    for (uint32_t i = 0; i < m->accounts.n; i++) {
-        struct meter_account *a = meter_account(m, i);
+    for (uint32_t i = 0; i < m->n_active; i++) { /* all others have no next charge */
+        struct meter_account *a = meter_account(m, m->active[i]);
         a->total += n * a->step + a->growth * (n * (n - 1) / 2);
         a->step += n * a->growth;
     }
@@ -276,15 +418,16 @@ void meter_finishing(struct meter *m, const struct sched_view *v)
         return;
     }
     if (m->decode_ns == v->now_ns) {
-        for (uint32_t i = 0; i < m->accounts.n; i++) {
-            meter_account(m, i)->total += meter_account(m, i)->step;
+        for (uint32_t i = 0; i < m->n_active; i++) {
+            struct meter_account *a = meter_account(m, m->active[i]);
+            a->total += a->step;
         }
         return;
     }
     for (uint32_t i = 0; i < m->n_fresh; i++) {
         struct meter_slot *s = &m->slots[m->fresh[i]];
         if (s->summed && s->fresh_ns == v->now_ns) {
-            account_of(m, s)->total += token_charge(s, gen_now(m, s));
+            charge(m, s, token_charge(s, gen_now(m, s)));
         }
     }
 }
@@ -294,8 +437,7 @@ static void charge_rest(struct meter *m, struct meter_slot *s, uint64_t from, ui
 {
     from = from > s->charged_from ? from : s->charged_from;
     if (from <= to) {
-        account_of(m, s)->total +=
-            output_charge(s, (double)to) - output_charge(s, (double)(from - 1));
+        charge(m, s, output_charge(s, (double)to) - output_charge(s, (double)(from - 1)));
     }
 }
 
@@ -309,7 +451,7 @@ void meter_finish(struct meter *m, const struct sched_view *v, req_id r)
     charge_rest(m, s, s->gen + m->conf.extra_charge, output);
     s->gen = output;
     if (output < s->predicted) {
-        account_of(m, s)->total -= output_charge(s, s->predicted) - output_charge(s, output);
+        charge(m, s, output_charge(s, output) - output_charge(s, s->predicted));
     }
 }
 

@@ -8,7 +8,7 @@
  * Counters are integers in units of 2^-32 of the cost unit (a token, or a millisecond of the profiled
  * cost), rounded once per request and coefficient, so one call for k iterations equals k calls for one.
  * Per client only the sum of the next charges and of their growth is kept: k iterations cost
- * O(clients) however many requests run. */
+ * O(clients that decode), however many requests run and however many clients there are. */
 #ifndef STEELYARD_METER_H
 #define STEELYARD_METER_H
 
@@ -30,7 +30,18 @@ struct meter_account {
     sim_wide total;  /* charged so far */
     sim_wide step;   /* what the next decode iteration charges */
     sim_wide growth; /* by how much `step` grows with each iteration */
+    uint32_t n_summed, active_at; /* its requests in the sums; its place + 1 in meter->active */
 };
+
+/* A set of accounts of which the one with the least counter is wanted: those whose counters stand still
+ * are in a heap, those that decode are few and looked at one by one. */
+struct meter_order {
+    struct req_heap still; /* by counter, then by account */
+    bool *in;              /* by account */
+    uint32_t in_cap;
+};
+
+#define METER_ORDERS 3
 
 struct meter_slot {
     uint32_t account, gen;       /* tokens out when it joined the decodes (or left them) */
@@ -52,6 +63,10 @@ struct meter {
     uint64_t iter;                /* decode iterations seen */
     sim_ns decode_ns;             /* end of the last step that decoded */
     struct req_heap later;        /* decoding requests not in the sums yet; key = iteration of joining */
+    uint32_t *active;             /* accounts with requests in the sums */
+    uint32_t n_active, active_cap;
+    struct meter_order order[METER_ORDERS];
+    uint32_t n_orders;            /* of these in use, as the policy says after meter_init */
     req_id *fresh;                /* whose prefill ended in the latest step in which one ended */
     uint32_t n_fresh, fresh_cap;
 };
@@ -120,6 +135,16 @@ void meter_resume(struct meter *m, req_id r);
         (void)v;                                                                                   \
         meter_resume(&((struct S *)st)->meter, r);                                                 \
     }
+/* Raise the counter of account `i` to `to`, if it is below. */
+void meter_lift(struct meter *m, uint32_t i, sim_wide to);
+
+/* ---- the least counter, O(log accounts) and O(accounts that decode) ---- */
+void meter_order_set(struct meter *m, uint32_t order, uint32_t i, bool in);
+/* Of the accounts in the order the one with the least counter, the first of equals, or CLIENT_NONE. */
+uint32_t meter_least(const struct meter *m, uint32_t order);
+/* Least number of iterations after which another account of the order may be below `least`. */
+uint64_t meter_first_overtaking(const struct meter *m, uint32_t order, uint32_t least);
+
 /* Output tokens of a request that are out. */
 uint32_t meter_generated(const struct meter *m, req_id r);
 /* Iterations until a further request joins the sums; UINT64_MAX = never. */

@@ -199,8 +199,8 @@ static uint64_t equinox_horizon(void *st, const struct sched_view *v)
     if (q->beta <= 0) {
         return vtc_horizon(&q->vtc, v);
     }
-    for (uint32_t i = 0; q->alpha > 0 && i < q->vtc.meter.accounts.n; i++) {
-        const struct meter_account *a = meter_account(&q->vtc.meter, i);
+    for (uint32_t i = 0; q->alpha > 0 && i < q->vtc.meter.n_active; i++) {
+        const struct meter_account *a = meter_account(&q->vtc.meter, q->vtc.meter.active[i]);
         if (a->step != 0 || a->growth != 0) {
             return 1;
         }

@@ -16,7 +16,7 @@
 
 #define STAGES 8u /* later turns share the last */
 
-enum { FIRST_CALLS, INNER_CALLS };
+enum { FIRST_CALLS, INNER_CALLS, ANY_CALLS }; /* queues, and orders of the meter */
 
 struct fairserve {
     struct meter_conf conf; /* wp and wq are the paper's a and c */
@@ -57,7 +57,9 @@ static int fairserve_init(void *st, struct policy_env *env, struct err *e)
 {
     struct fairserve *f = st;
     f->env = env;
-    return meter_init(&f->meter, &f->conf, e);
+    int rc = meter_init(&f->meter, &f->conf, e);
+    f->meter.n_orders = 3;
+    return rc;
 }
 
 static void fairserve_release(void *st)
@@ -102,26 +104,11 @@ static bool overloaded(const struct fairserve *f, const struct sched_view *v)
     return used_tok > f->kv_threshold * (double)f->env->kv_tok;
 }
 
-/* Account of the least counter with something in `queue` (of both, if 2), but for `except`. */
-static uint32_t least(const struct fairserve *f, unsigned queue, uint32_t except)
+static void note_waiting(struct fairserve *f, uint32_t i)
 {
-    uint32_t best = CLIENT_NONE;
-    for (uint32_t i = 0; i < f->meter.accounts.n; i++) {
-        uint32_t n = queue > INNER_CALLS ? n_queued(f, i) : f->users[i].queue[queue].count;
-        if (i != except && n > 0 &&
-            (best == CLIENT_NONE ||
-             meter_account(&f->meter, i)->total < meter_account(&f->meter, best)->total)) {
-            best = i;
-        }
-    }
-    return best;
-}
-
-static void lift(struct fairserve *f, uint32_t i, uint32_t to)
-{
-    sim_wide least_total = meter_account(&f->meter, to)->total;
-    struct meter_account *a = meter_account(&f->meter, i);
-    a->total = a->total < least_total ? least_total : a->total;
+    meter_order_set(&f->meter, FIRST_CALLS, i, f->users[i].queue[FIRST_CALLS].count > 0);
+    meter_order_set(&f->meter, INNER_CALLS, i, f->users[i].queue[INNER_CALLS].count > 0);
+    meter_order_set(&f->meter, ANY_CALLS, i, n_queued(f, i) > 0);
 }
 
 static uint32_t stage(const struct req *q)
@@ -142,6 +129,7 @@ static void enqueue(struct fairserve *f, req_id r, bool inner, bool in_front)
 {
     struct req_fifo *q = &f->users[f->meter.slots[r].account].queue[inner];
     (in_front ? req_fifo_push_front : req_fifo_push_back)(q, &f->links, r);
+    note_waiting(f, f->meter.slots[r].account);
     f->inner[r] = inner;
     f->n_inner += inner;
     f->n_waiting++;
@@ -165,9 +153,9 @@ static const char *fairserve_arrive(void *st, const struct sched_view *v, req_id
         return "overload: the user's first calls are over the limit of the window";
     }
     rate_note(rate, f->limit, v->now_ns);
-    uint32_t to = n_queued(f, i) == 0 ? least(f, 2, i) : CLIENT_NONE;
+    uint32_t to = n_queued(f, i) == 0 ? meter_least(&f->meter, ANY_CALLS) : CLIENT_NONE;
     if (to != CLIENT_NONE) {
-        lift(f, i, to);
+        meter_lift(&f->meter, i, meter_account(&f->meter, to)->total);
     }
     enqueue(f, r, q->turn > 0, false);
     return NULL;
@@ -178,14 +166,16 @@ static req_id fairserve_next(void *st, const struct sched_view *v)
     (void)v;
     const struct fairserve *f = st;
     unsigned queue = f->n_inner > 0 ? INNER_CALLS : FIRST_CALLS;
-    return f->n_waiting > 0 ? f->users[least(f, queue, CLIENT_NONE)].queue[queue].head : REQ_NONE;
+    return f->n_waiting > 0 ? f->users[meter_least(&f->meter, queue)].queue[queue].head : REQ_NONE;
 }
 
 static void fairserve_drop(void *st, const struct sched_view *v, req_id r)
 {
     (void)v;
     struct fairserve *f = st;
-    req_fifo_remove(&f->users[f->meter.slots[r].account].queue[f->inner[r]], &f->links, r);
+    uint32_t i = f->meter.slots[r].account;
+    req_fifo_remove(&f->users[i].queue[f->inner[r]], &f->links, r);
+    note_waiting(f, i);
     f->n_inner -= f->inner[r];
     f->n_waiting--;
 }
@@ -226,16 +216,8 @@ static uint64_t fairserve_horizon(void *st, const struct sched_view *v)
     (void)v;
     const struct fairserve *f = st;
     unsigned queue = f->n_inner > 0 ? INNER_CALLS : FIRST_CALLS;
-    uint32_t now = least(f, queue, CLIENT_NONE);
-    uint64_t soonest = UINT64_MAX;
-    for (uint32_t i = 0; now != CLIENT_NONE && i < f->meter.accounts.n; i++) {
-        if (i != now && f->users[i].queue[queue].count > 0) {
-            uint64_t k = meter_overtakes(meter_account(&f->meter, now),
-                                         meter_account(&f->meter, i), i < now);
-            soonest = k < soonest ? k : soonest;
-        }
-    }
-    return soonest;
+    uint32_t now = meter_least(&f->meter, queue);
+    return now == CLIENT_NONE ? UINT64_MAX : meter_first_overtaking(&f->meter, queue, now);
 }
 
 static uint32_t fairserve_waiting(const void *st)

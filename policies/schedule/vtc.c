@@ -34,7 +34,9 @@ int vtc_init(void *st, struct policy_env *env, struct err *e)
     t->last_left = CLIENT_NONE;
     t->noise = rng_stream(env->seed, env->replication, "vtc.predict");
     env->oracle |= t->predict == VTC_PREDICT_ORACLE;
-    return meter_init(&t->meter, &t->conf, e);
+    int rc = meter_init(&t->meter, &t->conf, e);
+    t->meter.n_orders = 1; /* of clients that wait */
+    return rc;
 }
 
 void vtc_release(void *st)
@@ -52,24 +54,15 @@ static bool has_waiting(const struct vtc *t, uint32_t i)
     return t->clients[i].fifo.count > 0;
 }
 
-/* Account with the least counter among those that wait, but for `except`; or CLIENT_NONE. */
-static uint32_t least_waiting(const struct vtc *t, uint32_t except)
+/* Account with the least counter among those that wait, or CLIENT_NONE. */
+static uint32_t least_waiting(const struct vtc *t)
 {
-    uint32_t best = CLIENT_NONE;
-    for (uint32_t i = 0; i < t->meter.accounts.n; i++) {
-        if (i != except && has_waiting(t, i) &&
-            (best == CLIENT_NONE ||
-             meter_account(&t->meter, i)->total < meter_account(&t->meter, best)->total)) {
-            best = i;
-        }
-    }
-    return best;
+    return meter_least(&t->meter, 0);
 }
 
-static void lift(struct vtc *t, uint32_t i, sim_wide to)
+static void note_waiting(struct vtc *t, uint32_t i)
 {
-    struct meter_account *a = meter_account(&t->meter, i);
-    a->total = a->total < to ? to : a->total;
+    meter_order_set(&t->meter, 0, i, has_waiting(t, i));
 }
 
 /* Client `i`, none of whose requests waited, gets one. */
@@ -78,12 +71,12 @@ static void lift_returning(struct vtc *t, uint32_t i)
     if (t->lift != VTC_LIFT_ARTIFACT && t->lift != VTC_LIFT_PAPER) {
         return;
     }
-    uint32_t to = least_waiting(t, i);
+    uint32_t to = least_waiting(t);
     if (to == CLIENT_NONE && t->lift == VTC_LIFT_PAPER) {
         to = t->last_left;
     }
     if (to != CLIENT_NONE) {
-        lift(t, i, meter_account(&t->meter, to)->total);
+        meter_lift(&t->meter, i, meter_account(&t->meter, to)->total);
     }
 }
 
@@ -114,6 +107,7 @@ const char *vtc_arrive(void *st, const struct sched_view *v, req_id r)
         lift_returning(t, i);
     }
     req_fifo_push_back(&t->clients[i].fifo, &t->links, r);
+    note_waiting(t, i);
     t->n_waiting++;
     t->formation_begins = true;
     return NULL;
@@ -141,7 +135,7 @@ static void lift_all(struct vtc *t, const struct sched_view *v)
 {
     sim_wide to = max_lift_target(t, v);
     for (uint32_t i = 0; i < t->meter.accounts.n; i++) {
-        lift(t, i, to);
+        meter_lift(&t->meter, i, to);
     }
 }
 
@@ -155,7 +149,7 @@ req_id vtc_next(void *st, const struct sched_view *v)
         lift_all(t, v);
     }
     t->formation_begins = false;
-    return t->clients[least_waiting(t, CLIENT_NONE)].fifo.head;
+    return t->clients[least_waiting(t)].fifo.head;
 }
 
 static double predicted_output(const struct vtc *t, const struct sched_view *v, req_id r,
@@ -176,6 +170,7 @@ void vtc_unqueue(struct vtc *t, req_id r)
 {
     uint32_t i = t->meter.slots[r].account;
     req_fifo_remove(&t->clients[i].fifo, &t->links, r);
+    note_waiting(t, i);
     t->n_waiting--;
     t->last_left = has_waiting(t, i) ? t->last_left : i;
 }
@@ -222,6 +217,7 @@ void vtc_preempt(void *st, const struct sched_view *v, req_id r)
     struct vtc *t = st;
     meter_pause(&t->meter, r);
     req_fifo_push_front(&t->clients[t->meter.slots[r].account].fifo, &t->links, r);
+    note_waiting(t, t->meter.slots[r].account);
     t->n_waiting++;
 }
 
@@ -243,32 +239,18 @@ void vtc_drop(void *st, const struct sched_view *v, req_id r)
     vtc_unqueue(st, r);
 }
 
-/* The least counter now may be overtaken by each of the others that wait. */
-static uint64_t first_overtaking(const struct vtc *t, uint32_t least)
-{
-    uint64_t soonest = UINT64_MAX;
-    for (uint32_t i = 0; i < t->meter.accounts.n; i++) {
-        if (i != least && has_waiting(t, i)) {
-            uint64_t k = meter_overtakes(meter_account(&t->meter, least),
-                                         meter_account(&t->meter, i), i < least);
-            soonest = k < soonest ? k : soonest;
-        }
-    }
-    return soonest;
-}
-
 uint64_t vtc_horizon(void *st, const struct sched_view *v)
 {
     (void)v;
     const struct vtc *t = st;
-    uint32_t least = least_waiting(t, CLIENT_NONE);
+    uint32_t least = least_waiting(t);
     if (least == CLIENT_NONE) {
         return UINT64_MAX;
     }
     if (t->lift == VTC_LIFT_MAX) {
         return 1; /* the lift may change the order before each step */
     }
-    uint64_t k = first_overtaking(t, least), join = meter_next_join(&t->meter);
+    uint64_t k = meter_first_overtaking(&t->meter, 0, least), join = meter_next_join(&t->meter);
     return k <= join ? k : join + 1; /* beyond it the sums are others: ask again */
 }
 
