@@ -25,6 +25,15 @@ struct figure_line *figure_line(struct figure_panel *p, const char *title, int c
     return l;
 }
 
+bool figure_line_intervals(struct figure_line *l, struct arena *ar)
+{
+    l->half = arena_calloc(ar, l->n, sizeof(*l->half));
+    for (size_t i = 0; l->half && i < l->n; i++) {
+        l->half[i] = (double)NAN;
+    }
+    return l->half != NULL;
+}
+
 static FILE *open_in(const struct figure *f, const char *folder, const char *ending, struct arena *ar,
                      struct err *e)
 {
@@ -51,10 +60,12 @@ static void write_line(FILE *dat, const struct figure_panel *p, const struct fig
 {
     fprintf(dat, "# %s: %s%s\n", p->title, l->title, l->recorded ? " (recorded)" : "");
     for (size_t i = 0; i < l->n; i++) {
+        double half = l->half && isfinite(l->half[i]) ? l->half[i] : 0;
+
         if (isfinite(l->y[i])) {
-            fprintf(dat, "%.9g %.9g\n", l->x[i], l->y[i]);
+            fprintf(dat, "%.9g %.9g %.9g\n", l->x[i], l->y[i], half);
         } else if (p->bar) {
-            fprintf(dat, "%.9g 0\n", l->x[i]);
+            fprintf(dat, "%.9g 0 0\n", l->x[i]);
         } else {
             fputc('\n', dat); /* one empty line: the pen is lifted */
         }
@@ -89,9 +100,22 @@ static void write_tick(FILE *gp, const char *text)
     fputc('\'', gp);
 }
 
-static void write_bars(FILE *gp, const struct figure *f, const struct figure_panel *p, size_t index)
+static size_t longest_name(const struct figure_panel *p)
 {
-    double width = 0.8 / (double)p->n;
+    size_t most = 0;
+
+    for (size_t i = 0; i < p->line[0].n; i++) {
+        size_t n = strlen(p->bar[i]);
+
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+/* Names are written at 30 degrees: below the axis they reach half their length deep, and to the right. */
+static void write_names(FILE *gp, const struct figure_panel *p)
+{
+    double most = (double)longest_name(p);
 
     fputs("set style fill solid 0.85\nset xtics (", gp);
     for (size_t i = 0; i < p->line[0].n; i++) {
@@ -99,27 +123,57 @@ static void write_bars(FILE *gp, const struct figure *f, const struct figure_pan
         write_tick(gp, p->bar[i]);
         fprintf(gp, " %zu", i);
     }
-    fprintf(gp, ") rotate by -30\nset bmargin 11\nset rmargin 16\nset key outside above\nset xrange [-0.6:%g]\nplot ", (double)p->line[0].n - 0.4);
+    fprintf(gp, ") rotate by -30\nset bmargin %g\nset rmargin %g\nset key outside above\n"
+            "set xrange [-0.6:%g]\n", fmin(11, 2.5 + 0.35 * most), fmin(16, 2 + 0.6 * most), (double)p->line[0].n - 0.4);
+}
+
+static void write_bars(FILE *gp, const struct figure *f, const struct figure_panel *p, size_t index)
+{
+    double width = 0.8 / (double)p->n;
+
+    write_names(gp, p);
+    fputs("plot ", gp);
     for (size_t k = 0; k < p->n; k++) {
+        double shift = ((double)k - (double)(p->n - 1) / 2) * width;
+
         fprintf(gp, "%s'%s.dat' index %zu using ($1%+g):2:(%g) with boxes lt %d dt 1 title ",
-                k ? ", \\\n     " : "", f->name, index + k, ((double)k - (double)(p->n - 1) / 2) * width,
-                width * 0.9, p->line[k].colour);
+                k ? ", \\\n     " : "", f->name, index + k, shift, width * 0.9, p->line[k].colour);
         gnuplot_quoted(gp, p->line[k].title);
+        if (p->line[k].half) {
+            fprintf(gp, ", \\\n     '%s.dat' index %zu using ($1%+g):($2-$3):(0):(2*$3) with vectors nohead "
+                    "lc 'black' dt 1 notitle", f->name, index + k, shift);
+        }
     }
     fputs("\nset xtics auto norotate\nset bmargin\nset rmargin\nset xrange [*:*]\n", gp);
 }
 
 static void write_lines(FILE *gp, const struct figure *f, const struct figure_panel *p, size_t index)
 {
-    fputs("set xrange [0:*]\nplot ", gp);
+    fprintf(gp, "set xrange [%g:*]\nplot ", p->x_from);
     for (size_t k = 0; k < p->n; k++) {
         const struct figure_line *l = &p->line[k];
 
         fprintf(gp, "%s'%s.dat' index %zu with lines lt %d dt %d lw %g title ", k ? ", \\\n     " : "",
                 f->name, index + k, l->colour, l->recorded ? 2 : 1, l->recorded ? 1.3 : 2.2);
         gnuplot_quoted(gp, l->title);
+        if (l->half) {
+            fprintf(gp, ", \\\n     '%s.dat' index %zu using 1:($2-$3):(0):(2*$3) with vectors nohead lt %d "
+                    "dt 1 notitle", f->name, index + k, l->colour);
+        }
     }
     fputc('\n', gp);
+}
+
+static double largest(const struct figure_panel *p)
+{
+    double most = 0;
+
+    for (size_t k = 0; k < p->n; k++) {
+        for (size_t i = 0; i < p->line[k].n; i++) {
+            most = fmax(most, p->line[k].y[i]); /* NaN is not larger */
+        }
+    }
+    return most;
 }
 
 static void write_panel(FILE *gp, const struct figure *f, size_t i, size_t index)
@@ -132,7 +186,8 @@ static void write_panel(FILE *gp, const struct figure *f, size_t i, size_t index
     gnuplot_quoted(gp, p->x_label);
     fputs("\nset ylabel ", gp);
     gnuplot_quoted(gp, p->y_label);
-    fputs("\nset yrange [0:*]\nset format y '%.0s%c'\nset key font ',12' spacing 1\n", gp);
+    fprintf(gp, "\nset yrange [0:*]\nset format y '%s'\nset key font ',12' spacing 1\n",
+            largest(p) < 20 ? "%g" : "%.0s%c");
     if (p->bar) {
         write_bars(gp, f, p, index);
     } else {

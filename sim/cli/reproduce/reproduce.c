@@ -64,6 +64,13 @@ double repro_half(const struct repro_estimate *v)
     return v->n > 1 ? gsl_cdf_tdist_Pinv(0.975, v->n - 1) * repro_sd(v) / sqrt(v->n) : (double)NAN;
 }
 
+void repro_point(struct figure_line *l, size_t i, double x, const struct repro_estimate *v)
+{
+    l->x[i] = x;
+    l->y[i] = repro_mean(v);
+    l->half[i] = repro_half(v);
+}
+
 int repro_value(struct repro *p, const char *row, const char *unit, double published,
                 const struct repro_estimate *ours, double tolerance, struct err *e)
 {

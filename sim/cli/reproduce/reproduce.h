@@ -65,6 +65,8 @@ struct repro_key {
 };
 int repro_run(struct repro *p, const struct repro_key *key, size_t n, struct run_result *ret,
               struct arena *ar, struct err *e);
+int repro_run_hooked(struct repro *p, const struct repro_key *key, size_t n, const struct run_hooks *hooks,
+                     struct run_result *ret, struct arena *ar, struct err *e);
 /* NaN when the run has no such metric. */
 double repro_metric(const struct run_result *r, const char *name);
 
@@ -77,6 +79,9 @@ void repro_note(struct repro_estimate *v, double x);
 double repro_mean(const struct repro_estimate *v); /* NaN when empty */
 double repro_sd(const struct repro_estimate *v);
 double repro_half(const struct repro_estimate *v); /* half width of the mean's 95 % interval; NaN below 2 */
+
+/* Point i of a line with its 95 % interval; the line has room for one. */
+void repro_point(struct figure_line *l, size_t i, double x, const struct repro_estimate *v);
 
 /* A published number beside ours; a NaN or an empty estimate is a skipped row. */
 int repro_value(struct repro *p, const char *row, const char *unit, double published,

@@ -8,6 +8,12 @@
 int repro_run(struct repro *p, const struct repro_key *key, size_t n, struct run_result *ret,
               struct arena *ar, struct err *e)
 {
+    return repro_run_hooked(p, key, n, &(struct run_hooks){0}, ret, ar, e);
+}
+
+int repro_run_hooked(struct repro *p, const struct repro_key *key, size_t n, const struct run_hooks *hooks,
+                     struct run_result *ret, struct arena *ar, struct err *e)
+{
     struct config_args args = {.no_environment = true};
     struct run_config cfg;
 
@@ -20,7 +26,7 @@ int repro_run(struct repro *p, const struct repro_key *key, size_t n, struct run
         }
     }
     return config_resolve(&cfg, &args, NULL, NULL, ar, e) < 0 ||
-                   run_execute(&cfg, &(struct run_hooks){0}, ret, ar, e) < 0
+                   run_execute(&cfg, hooks, ret, ar, e) < 0
                ? e->code
                : 0;
 }
