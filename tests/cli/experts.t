@@ -6,7 +6,7 @@ $ steelyard list prefetches | cut -d' ' -f1 | tr '\n' ' '
 1> cross-layer next-gate none path pre-attention pre-gated 
 1> (no newline at the end)
 $ steelyard list misses | cut -d' ' -f1 | tr '\n' ' '
-1> buddy cpu random skip wait 
+1> buddy cpu hybrid random skip wait 
 1> (no newline at the end)
 $ steelyard explain buddy.tau
 1> buddy.tau: number, 0 to 1, default 0.95
