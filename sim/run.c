@@ -531,6 +531,7 @@ static int build_cluster(struct run *r)
         .ctx = r,
         .tick_ns = metrics_tick_ns(&r->metrics),
         .request_delay_ns = to_ns(c->request_delay_s),
+        .glance_ns = to_ns(c->routing_poll_s),
         .echo_ns = to_ns(c->request_delay_s) + to_ns(c->output_delay_s),
         .router_name = c->router,
         .check = c->check,

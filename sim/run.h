@@ -53,6 +53,7 @@ struct run_config {
     /* engine */
     int64_t replicas;         /* "replicas" */
     const char *router;       /* "router": "cache-aware{threshold=0.5}" */
+    double routing_poll_s;    /* "routing.poll" */
     const char *batcher, *policy;
     double request_delay_s;   /* "engine.request_delay": client to queue */
     double output_delay_s;    /* "engine.output_delay": token out to client */

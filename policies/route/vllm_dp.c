@@ -2,7 +2,7 @@
  *
  * How vLLM V1's front end spreads requests over data-parallel engines (0.15 to 0.19, core_client.py): the
  * least of 4 * waiting + running; of equals the first. There the counts are some 100 ms old and the front
- * end adds what it has sent since; here they are exact. */
+ * end adds what it has sent since (routing.poll=0.1s). */
 #include "policies/route.h"
 
 static double score(const struct route_replica *x)

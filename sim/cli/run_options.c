@@ -137,6 +137,9 @@ const struct opt_row run_options[] = {
     {"router", OPT_STRING, FIELD(router), ANY, "round-robin", NULL,
      "To which replica a request goes, with options, as in cache-aware{threshold=0.5} (steelyard list "
      "routers).", NULL},
+    {"routing.poll", OPT_DOUBLE, FIELD(routing_poll_s), 0, 1e9, "0", "s",
+     "The router looks at the replicas at most this often and adds what it sends itself in between (vLLM's front "
+     "end gets counts every 0.1 s); 0 looks for each request.", NULL},
     /* ---- engine ---- */
     {"batcher", OPT_STRING, FIELD(batcher), ANY, "vllm-v1", NULL,
      "Manners of which engine, with options (steelyard list batchers).", NULL},

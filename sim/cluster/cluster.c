@@ -173,6 +173,27 @@ static void show(const struct cluster *c, uint32_t i)
     };
 }
 
+static void glance(struct cluster *c)
+{
+    if (c->now < c->next_glance_ns) {
+        return;
+    }
+    for (uint32_t i = 0; i < c->n; i++) {
+        show(c, i);
+    }
+    c->next_glance_ns = c->now + c->cfg.glance_ns;
+}
+
+/* Until the next glance the router adds up what it sends. */
+static void note_sent(struct route_replica *x, uint32_t prompt_tok)
+{
+    x->head_tok = x->n_waiting == 0 ? prompt_tok : x->head_tok;
+    x->n_waiting++;
+    x->sent++;
+    x->waiting_tok += prompt_tok;
+    x->prompt_tok += prompt_tok;
+}
+
 static int choose(struct cluster *c, uint32_t *ret)
 {
     const struct arrival *a = &c->next;
@@ -181,9 +202,7 @@ static int choose(struct cluster *c, uint32_t *ret)
                                 .prompt_tok = a->prompt_tok, .hash = a->hash, .n_hash = a->n_hash,
                                 .hash_tok = a->hash_tok};
 
-    for (uint32_t i = 0; i < c->n; i++) {
-        show(c, i);
-    }
+    glance(c);
     if (c->cfg.router.ops->route(c->cfg.router.st, &v, &q, ret, c->err) < 0) {
         return c->err->code;
     }
@@ -206,6 +225,7 @@ static int route(struct cluster *c)
     if (mail_send(r, &c->next, c->routed, c->err) < 0) {
         return c->err->code;
     }
+    note_sent(&c->seen[i], c->next.prompt_tok);
     c->routed++;
     r->sent++;
     r->prompt_tok += c->next.prompt_tok;

@@ -5,6 +5,7 @@
  * arrival is routed, boundaries plan the next steps, a sample is taken; of equals the replica with the lower
  * number first. So a request finds every replica as it is when it becomes visible, and a step that is
  * planned at that time sees it.
+ * A router may be made to look more rarely; in between it knows what it has sent itself.
  * Between two arrivals the replicas do not know of each other and each jumps on its own. Where answers bring
  * forth requests (closed loops), a replica may not jump over the next event of another. */
 #ifndef STEELYARD_CLUSTER_H
@@ -48,6 +49,7 @@ struct cluster_config {
     void (*sample)(void *ctx, sim_ns at); /* at every multiple of tick_ns while somebody is there */
     void *ctx;
     sim_ns tick_ns, request_delay_ns;
+    sim_ns glance_ns; /* the router looks at the replicas at most this often; 0 = for each request */
     sim_ns echo_ns; /* least time from an answer to a request that it brings forth */
     const char *router_name;
     bool check;
@@ -62,7 +64,7 @@ struct cluster {
     struct letter *spare;
     struct arrival next;        /* from the workload, not routed yet */
     bool have_next, ended, somebody_left;
-    sim_ns now, next_tick_ns;
+    sim_ns now, next_tick_ns, next_glance_ns;
     uint64_t routed, events;
 };
 

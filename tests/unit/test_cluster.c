@@ -223,6 +223,47 @@ static void test_outstanding_is_exact(void **state)
     play_close(p);
 }
 
+/* A router that looks only once counts what it sends, and never hears of an answer: the least is the next in
+ * turn. One that looks every 50 ms sees what an exact one sees at the first request after that. */
+static void test_old_views(void **state)
+{
+    static struct text t;
+    static const char *const once[] = {"replicas", "4", "router", "least-outstanding", "routing.poll", "1000000",
+                                       NULL};
+    static const char *const often[] = {"replicas", "4", "router", "least-outstanding", "routing.poll", "0.05", NULL};
+    uint32_t next = 0;
+    sim_ns look = 0;
+    int there[4] = {0};
+
+    (void)state;
+    talk(&t, 77, 180, 1, 0);
+    struct play *p = play_well(&t, once);
+    for (uint64_t s = 0; s < 180; s++) {
+        assert_int_equal(row_of(p, s)->replica, s % 4);
+    }
+    play_close(p);
+    p = play_well(&t, often);
+    for (uint64_t s = 0; s < 180; s++) {
+        sim_ns now = row_of(p, s)->arrival_ns;
+        uint32_t best = next % 4;
+
+        if (now >= look) {
+            look = now + 50000000;
+            memset(there, 0, sizeof(there));
+            for (uint64_t o = 0; o < s; o++) {
+                there[row_of(p, o)->replica] += row_of(p, o)->finish_ns > now;
+            }
+        }
+        for (uint32_t k = 1; k < 4; k++) {
+            best = there[(next + k) % 4] < there[best] ? (next + k) % 4 : best;
+        }
+        assert_int_equal(row_of(p, s)->replica, best);
+        there[best]++;
+        next = best + 1;
+    }
+    play_close(p);
+}
+
 /* An answer that ends when a request comes is over: steps end first. Steps take 10 ms. Request 0 goes to
  * replica 0, request 1 to replica 1, where it ends at 31 ms; request 2 comes then, and a tie would go to 0. */
 static void test_ends_come_first(void **state)
@@ -282,7 +323,7 @@ static const char *const routers_here[] = {
     "least-outstanding", "least-tokens", "llumnix", "llumnix{rule=code}", "power-of-two", "prefix", "random",
     "round-robin", "session", "session{by=client}", "vllm-dp"};
 static const char *const loops[][2] = {
-    {"load.scale", "1"}, {"load.concurrency", "7"}, {"load.sessions", "on"}, {"engine.output_delay", "0.002"}};
+    {"routing.poll", "0.1"}, {"load.concurrency", "7"}, {"load.sessions", "on"}, {"engine.output_delay", "0.002"}};
 
 static void test_matrix(void **state)
 {
@@ -521,7 +562,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fixed_shares), cmocka_unit_test(test_outstanding_is_exact),
-        cmocka_unit_test(test_ends_come_first), cmocka_unit_test(test_matrix),
+        cmocka_unit_test(test_old_views),       cmocka_unit_test(test_ends_come_first), cmocka_unit_test(test_matrix),
         cmocka_unit_test(test_one_of_many),
         cmocka_unit_test(test_concurrency),  cmocka_unit_test(test_sessions),
         cmocka_unit_test(test_d2lpm_between), cmocka_unit_test(test_d2lpm_bound),
