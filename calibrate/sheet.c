@@ -44,16 +44,19 @@ static int read_header(struct sheet *s, struct arena *a)
 int sheet_open(struct sheet *s, const char *dir, const char *name, struct arena *a, struct err *e)
 {
     const char *path = path_of(dir, name, ".csv.gz", a);
-    *s = (struct sheet){.err = e};
     if (path && access(path, F_OK) != 0) {
         path = path_of(dir, name, ".csv", a);
     }
     if (!path) {
         return err_set(e, SIM_E_NOMEM, "out of memory");
     }
-    if (trace_input_open(&s->in, path, a, e) < 0) {
-        return e->code;
-    }
+    struct trace_input *in;
+    return trace_input_open(&in, path, a, e) < 0 ? e->code : sheet_from(s, in, a, e);
+}
+
+int sheet_from(struct sheet *s, struct trace_input *in, struct arena *a, struct err *e)
+{
+    *s = (struct sheet){.in = in, .err = e};
     if (read_header(s, a) < 0) {
         sheet_close(s);
         return e->code;

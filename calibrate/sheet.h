@@ -20,6 +20,8 @@ struct sheet {
 
 /* DIR/NAME.csv.gz, or DIR/NAME.csv. */
 int sheet_open(struct sheet *s, const char *dir, const char *name, struct arena *a, struct err *e);
+/* Of an open input, which is the sheet's from here on. */
+int sheet_from(struct sheet *s, struct trace_input *in, struct arena *a, struct err *e);
 bool sheet_exists(const char *dir, const char *name);
 void sheet_close(struct sheet *s);
 /* Place of a column; a missing one is an error that names the file. */

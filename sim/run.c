@@ -440,6 +440,7 @@ static void describe_engine(struct run *r, struct member *m, struct engine_confi
         .policy = m->policy.ops,
         .policy_state = m->policy.st,
         .request_delay_ns = to_ns(c->request_delay_s),
+        .request_serial_ns = to_ns(c->request_serial_s),
         .step_overhead = step_overhead(c),
         .cold_start = (sim_tick)llround(c->cold_start_s * 1e9 * SIM_TICKS_PER_NS),
         .skip = c->skip,
@@ -486,7 +487,7 @@ static int listen(struct run *r)
         return no_memory(r);
     }
     r->metrics.alone.overhead = step_overhead(c);
-    r->metrics.alone.delay_ns = to_ns(c->request_delay_s) + to_ns(c->output_delay_s);
+    r->metrics.alone.delay_ns = to_ns(c->request_delay_s) + to_ns(c->request_serial_s) + to_ns(c->output_delay_s);
     r->metrics.alone.chunk_tok = r->traits.max_batched_tok;
     r->metrics.client_name = client_name;
     r->metrics.client_name_ctx = r;

@@ -56,6 +56,7 @@ struct run_config {
     double routing_poll_s;    /* "routing.poll" */
     const char *batcher, *policy;
     double request_delay_s;   /* "engine.request_delay": client to queue */
+    double request_serial_s;  /* "engine.request_serial": before that, one request after another */
     double output_delay_s;    /* "engine.output_delay": token out to client */
     double cold_start_s;      /* "engine.cold_start": added to the first step of a run */
     double step_overhead_s;   /* "engine.step_overhead": host time added to every step */

@@ -12,6 +12,7 @@
 #include "sim/cli/cli.h"
 #include "sim/cli/replay_meta.h"
 #include "sim/cli/replay_plot.h"
+#include "sim/cli/replay_points.h"
 #include "sim/core/json.h"
 #include "sim/results/compare.h"
 #include "sim/results/output.h"
@@ -26,11 +27,20 @@ static const char usage[] =
     "\n"
     "With several files a summary follows: median and largest error over the runs.\n"
     "\n"
+    "A table of summaries (one row per run: GPU, model, lengths, requests in flight, mean TTFT and\n"
+    "TPOT) is recognised by its columns. Each row is simulated as a closed loop with the plain\n"
+    "roofline and, where --profiles has one, with the fitted profile; the answer is medians per\n"
+    "system and model. Columns of your own table: gpu, model, prompt_tokens, output_tokens,\n"
+    "concurrency; engine, version, tp, weight_dtype, requests where they are not vllm, newest, 1, the\n"
+    "model's own, 20 x concurrency; and at least one of mean_ttft_ms, mean_tpot_ms, mean_e2el_ms.\n"
+    "\n"
     "Output:\n"
     "  --config CONFIG    configuration file\n"
     "  --format FORMAT    text (default), json or csv\n"
     "  -o DIR, --plots DIR  draw the distributions of TTFT, TPOT and latency, measured beside simulated,\n"
     "                     with gnuplot: RUN.svg and .png, RUN.dat and .gp beside them\n"
+    "  --profiles DIR     for tables: profiles of steelyard fit, named GPU_MODEL_tpN_TYPE.json\n"
+    "  --dry-run          for tables: say what would be simulated, and what would not and why\n"
     "  --quiet            no progress line\n"
     "\n" CLI_CONFIG_USAGE
     "\n"
@@ -47,6 +57,8 @@ struct options {
     enum format format;
     bool quiet;
     const char *plots; /* folder; NULL = no figures */
+    const char *profiles;
+    bool dry_run;
     const char **file;
     size_t n_files;
 };
@@ -93,6 +105,14 @@ static int parse_one(struct options *o, int argc, char **argv, int *i, struct ar
         if (rc != 0) {
             return rc;
         }
+    }
+    rc = cli_flag_value("--profiles", argc, argv, i, &o->profiles, e);
+    if (rc != 0) {
+        return rc;
+    }
+    if (cli_flag("--dry-run", argv, *i)) {
+        o->dry_run = true;
+        return 1;
     }
     if (cli_flag("--quiet", argv, *i) || cli_flag("-q", argv, *i)) {
         o->quiet = true;
@@ -514,6 +534,70 @@ static int print_all(const struct options *o, const struct outcome *t, struct ar
     return 0;
 }
 
+/* ---- tables of summaries ---- */
+
+/* 1 = the file is such a table and *ret holds it, 0 = it is something else. */
+static int open_points(struct point_list *ret, const char *file, struct arena *ar, struct err *e)
+{
+    struct trace_input *in;
+
+    if (strcmp(file, "-") == 0 || access(file, R_OK) < 0) {
+        return 0;
+    }
+    return trace_input_open(&in, file, ar, e) < 0 ? e->code : point_list_read(ret, in, ar, e);
+}
+
+static int replay_table(const struct point_list *pts, const struct options *o, struct arena *ar, struct err *e)
+{
+    struct point_settings s = {.args = &o->args, .profiles = o->profiles, .progress = on_progress, .dry_run = o->dry_run};
+    struct point_result *r = arena_calloc(ar, pts->n + 1, sizeof(*r));
+    struct progress line;
+
+    if (!r) {
+        return err_set(e, SIM_E_NOMEM, "out of memory for %zu points", pts->n);
+    }
+    progress_begin(&line, "replaying", !o->quiet);
+    for (size_t i = 0; i < pts->n && e->code == 0; i++) {
+        progress_update(&line, (double)i / (double)pts->n, pts->point[i].id);
+        replay_point(&pts->point[i], &s, &r[i], ar, e);
+    }
+    progress_end(&line);
+    if (e->code < 0) {
+        return e->code;
+    }
+    if (o->format == FORMAT_TEXT) {
+        replay_points_text(r, pts->n, ar);
+    } else if (o->format == FORMAT_CSV) {
+        replay_points_csv(r, pts->n);
+    } else {
+        replay_points_json(r, pts->n);
+    }
+    return 0;
+}
+
+/* 1 = the files were tables and are done, 0 = they are logs of requests. */
+static int replay_tables(const struct options *o, struct arena *ar, struct err *e)
+{
+    for (size_t i = 0; i < o->n_files; i++) {
+        struct point_list pts;
+        int rc = open_points(&pts, o->file[i], ar, e);
+
+        if (rc == 0 && i > 0) {
+            return err_set(e, SIM_E_USAGE, "%s holds requests, %s a table of summaries: one kind at a time", o->file[i],
+                           o->file[0]);
+        }
+        if (rc <= 0) {
+            return rc;
+        }
+        rc = replay_table(&pts, o, ar, e);
+        point_list_release(&pts);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return 1;
+}
+
 static int run(int argc, char **argv, struct err *e)
 {
     struct arena ar = {0};
@@ -522,6 +606,10 @@ static int run(int argc, char **argv, struct err *e)
     struct progress line;
     int rc = parse(&o, argc, argv, &ar, e);
 
+    if (rc == 0 && (rc = replay_tables(&o, &ar, e)) != 0) {
+        arena_release(&ar);
+        return rc < 0 ? rc : 0;
+    }
     if (rc == 0) {
         t = arena_calloc(&ar, o.n_files, sizeof(*t));
         rc = t ? 0 : err_set(e, SIM_E_NOMEM, "out of memory");

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim/cli/replay_meta.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,63 +41,11 @@ static int give_number(struct config_args *args, const char *key, double v, stru
     return give(args, key, arena_strdup(ar, text_from_double(v, buf)), ar, e);
 }
 
-/* Suffixes that do not change a model's shape: file format, tuning, release. */
-static bool cut_suffix(char *s)
-{
-    static const char *const suffixes[] = {"-hf", "-instruct", "-chat", "-v0.1", "-2407", "-2507"};
-    size_t len = strlen(s);
-
-    for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
-        size_t n = strlen(suffixes[i]);
-
-        if (len > n && strcmp(s + len - n, suffixes[i]) == 0) {
-            s[len - n] = '\0';
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Lower case, without the organisation and what does not change the shape. */
-static const char *plain_name(const char *name, struct arena *ar)
-{
-    const char *slash = strrchr(name, '/');
-    char *s = arena_strdup(ar, slash ? slash + 1 : name);
-    char *end;
-
-    if (!s) {
-        return NULL;
-    }
-    for (char *p = s; *p; p++) {
-        *p = (char)tolower((unsigned char)*p);
-    }
-    end = strpbrk(s, " (");
-    if (end) {
-        *end = '\0';
-    }
-    while (cut_suffix(s)) {
-    }
-    return s;
-}
-
-/* Spellings of GPUs in the descriptions of recorded runs -> bundled profiles. First match counts. */
-static const struct {
-    const char *said, *profile;
-} gpu_names[] = {
-    {"RTXPRO6000", "rtx-pro-6000"}, {"RTX PRO 6000", "rtx-pro-6000"}, {"H100-PCIE", "h100-pcie"},
-    {"H100", "h100"},               {"H200", "h200"},                 {"A100-80GB", "a100-80g"},
-    {"A100-40GB", "a100-40g"},      {"A10G", "a10g"},                 {"L40S", "l40s"},
-    {"A40", "a40"},                 {"L4", "l4"},
-};
-
 static int give_gpu(struct replay_meta *m, struct config_args *args, struct arena *ar, struct err *e)
 {
-    for (size_t i = 0; m->gpu && i < sizeof(gpu_names) / sizeof(gpu_names[0]); i++) {
-        if (strstr(m->gpu, gpu_names[i].said)) {
-            return give(args, "gpu", gpu_names[i].profile, ar, e);
-        }
-    }
-    return 0;
+    const char *name = m->gpu ? replay_gpu_name(m->gpu) : NULL;
+
+    return name ? give(args, "gpu", name, ar, e) : 0;
 }
 
 /* ---- S-LoRA as in the VTC artifact ---- */
@@ -164,15 +111,23 @@ static const char *vllm_batcher(const cJSON *run, const char *version, struct ar
     return spec ? arena_printf(ar, "%s}", spec) : NULL;
 }
 
-/* From the client to the engine and back: about 8 ms over HTTP (parsing, tokenisation, two hops between
- * processes, first event of the stream; 4 to 8 ms at low load, engines.md 1.8), 1.1 ms for an engine in
- * the client's process, which a description shows by the engine's arguments. */
+int replay_http(struct config_args *args, const char *origin, struct arena *ar, struct err *e)
+{
+    if (config_args_add(args, origin, "engine.request_serial", "2ms", ar, e) < 0) {
+        return e->code;
+    }
+    return config_args_add(args, origin, "engine.request_delay", "6ms", ar, e);
+}
+
+/* From the client to the engine and back: over HTTP, or 1.1 ms for an engine in the client's process,
+ * which a description shows by the engine's arguments. */
 static int give_path(const cJSON *run, struct config_args *args, struct arena *ar, struct err *e)
 {
     bool in_process = cJSON_GetObjectItemCaseSensitive(run, "max_model_len") &&
                       cJSON_GetObjectItemCaseSensitive(run, "enable_expert_parallel");
 
-    return give(args, "engine.request_delay", in_process ? "1.1ms" : "8ms", ar, e);
+    return in_process ? give(args, "engine.request_delay", "1.1ms", ar, e)
+                      : replay_http(args, "the run's description", ar, e);
 }
 
 static void add_note(struct replay_meta *m, const char *text, struct arena *ar)
@@ -213,7 +168,7 @@ static int give_vllm(struct replay_meta *m, const cJSON *run, struct config_args
         give_path(run, args, ar, e) < 0) {
         return e->code;
     }
-    return m->model ? give(args, "model", plain_name(m->model, ar), ar, e) : 0;
+    return m->model ? give(args, "model", replay_model_name(m->model, ar), ar, e) : 0;
 }
 
 static int give_engine(struct replay_meta *m, const cJSON *run, struct config_args *args,

@@ -8,6 +8,19 @@
 
 #include "sim/cli/cli.h"
 
+/* From the client to the engine and back over HTTP: parsing, tokenisation, two hops between processes,
+ * first event of the stream: 8 ms at low load (4 to 8, engines.md 1.8), of which the front end's one process
+ * works about 2 ms on each request alone, so that a burst reaches the queue spread out. */
+int replay_http(struct config_args *args, const char *origin, struct arena *ar, struct err *e);
+
+/* Bundled name of a GPU as recorded runs spell it ("H100-SXM-80GB"); NULL = none. */
+const char *replay_gpu_name(const char *said);
+/* Bundled name of a model by its hub id: without the organisation and what does not change the shape. NULL
+ * = no memory. */
+const char *replay_model_name(const char *said, struct arena *ar);
+/* Why a model that is not bundled cannot be simulated. */
+const char *replay_model_trouble(const char *name);
+
 struct replay_meta {
     const char *run;        /* name of the run */
     const char *where;      /* file that describes it, NULL = none found */

@@ -147,6 +147,9 @@ const struct opt_row run_options[] = {
      "Scheduling policy with options, as in vtc{lift=off} (steelyard list policies).", NULL},
     {"engine.request_delay", OPT_DOUBLE, FIELD(request_delay_s), 0, 3600, "0", "s",
      "Time from the client's send to the engine's queue.", NULL},
+    {"engine.request_serial", OPT_DOUBLE, FIELD(request_serial_s), 0, 3600, "0", "s",
+     "Time of the front end's one process on each request (parsing, tokenisation), one request after "
+     "another: a burst reaches the queue spread out. Comes before engine.request_delay.", NULL},
     {"engine.output_delay", OPT_DOUBLE, FIELD(output_delay_s), 0, 3600, "0", "s",
      "Time from a finished token to the client.", NULL},
     {"engine.cold_start", OPT_DOUBLE, FIELD(cold_start_s), 0, 3600, "0", "s",

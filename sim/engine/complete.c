@@ -257,7 +257,7 @@ int request_leave(struct engine *e, req_id r, bool rejected, const char *why)
         e->cfg.left(e->cfg.arrivals_ctx, q, why ? 0 : l->output_tok, e->now,
                     e->have_arrival ? &e->next_arrival : NULL);
         if (e->have_arrival) {
-            e->next_visible_ns = e->next_arrival.time_ns + e->cfg.request_delay_ns;
+            e->next_visible_ns = arrival_visible(e);
         }
     }
     slot_give(e, r);

@@ -161,6 +161,7 @@ struct engine_config {
     const struct policy_ops *policy;
     void *policy_state;
     sim_ns request_delay_ns;
+    sim_ns request_serial_ns; /* the front end works on one request at a time */
     sim_tick step_overhead, cold_start; /* of every step; of the first one on top */
     bool skip, check;
     double kv_block_bytes;  /* for swap and the host pool */
@@ -197,7 +198,7 @@ struct engine {
     sim_ns now;
     bool arrivals_ended;
     struct arrival next_arrival;
-    sim_ns next_visible_ns;
+    sim_ns next_visible_ns, front_free_ns;
     bool have_arrival;
     bool under_way; /* a step has begun and not ended */
     bool asleep;    /* stepped from outside: nothing to do before an arrival */
@@ -307,6 +308,8 @@ void steps_complete(struct engine *e, struct step *s, uint64_t j, sim_ns end_ns)
 sim_ns request_last_token(const struct engine *e, req_id r);
 void gaps_forget(struct engine *e, req_id r);
 int gaps_owe(struct engine *e, req_id r);
+/* Time at which the next arrival reaches the queue. */
+sim_ns arrival_visible(const struct engine *e);
 int request_leave(struct engine *e, req_id r, bool rejected, const char *why);
 /* Context of running `r` in the decodes of `s`, its new token included; 0 = it is not among them. */
 uint64_t step_context(const struct engine *e, const struct step *s, req_id r);

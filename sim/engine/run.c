@@ -57,6 +57,19 @@ void engine_release(struct engine *e)
 
 /* ---- arrivals ---- */
 
+/* When the front end, which works on one request after another, is through with the next one. */
+static sim_ns front_done(const struct engine *e)
+{
+    sim_ns from = e->next_arrival.time_ns > e->front_free_ns ? e->next_arrival.time_ns : e->front_free_ns;
+
+    return from + e->cfg.request_serial_ns;
+}
+
+sim_ns arrival_visible(const struct engine *e)
+{
+    return (e->cfg.request_serial_ns > 0 ? front_done(e) : e->next_arrival.time_ns) + e->cfg.request_delay_ns;
+}
+
 static int fetch_arrival(struct engine *e)
 {
     int rc = e->cfg.arrivals(e->cfg.arrivals_ctx, &e->next_arrival, e->err);
@@ -66,9 +79,7 @@ static int fetch_arrival(struct engine *e)
     }
     e->have_arrival = rc == 1;
     e->arrivals_ended = rc == 0;
-    e->next_visible_ns = e->have_arrival
-                             ? e->next_arrival.time_ns + e->cfg.request_delay_ns
-                             : SIM_NEVER;
+    e->next_visible_ns = e->have_arrival ? arrival_visible(e) : SIM_NEVER;
     return 0;
 }
 
@@ -122,6 +133,7 @@ static int arrive(struct engine *e)
     const char *why;
 
     e->have_arrival = false; /* taken */
+    e->front_free_ns = front_done(e);
 
     if (r == REQ_NONE) {
         return SIM_E_NOMEM;

@@ -32,3 +32,44 @@ $ ls figures; sed -n '/TTFT, measured/,/^$/p; /first token, measured/,/^$/p' fig
 1> 2
 $ grep -o "title 'llama[^']*'" figures/bench.gp | sort -u
 1> title 'llama-3.1-8b, 1 x h100: bench'
+# A table of summaries: one row per run, each simulated as a closed loop; what cannot be is named.
+$ printf 'gpu,model,prompt_tokens,output_tokens,concurrency,mean_ttft_ms,mean_tpot_ms\nH100,meta-llama/Llama-3.1-8B-Instruct,512,64,4,60,8\nH100,llama-3.1-8b,512,64,8,90,9\nTPU v5e,llama-3.1-8b,512,64,8,90,9\n' > sums.csv
+$ steelyard replay sums.csv | cut -c1-105
+1> points: 2 of 3 measured points simulated; medians over the rows of a system and model
+1>
+1>   GPU            model                type   engine         metric            rows            real      t
+1>   h100           llama-3.1-8b         auto   vllm           mean_ttft_ms         2       75.00 ms        
+1>                                                             mean_tpot_ms         2        8.50 ms        
+1>
+1>   only the roofline:
+1>        2  llama-3.1-8b on h100: no profiles are given
+1>
+1>   not simulated:
+1>        1  llama-3.1-8b on TPU v5e: no data of this GPU
+1>
+$ steelyard replay sums.csv --format csv | cut -d, -f1-14,19
+1> set,id,engine,version,gpu,tp,model,weight_dtype,prompt_tokens,output_tokens,concurrency,metric,unit,real,note
+1> points,points:2,vllm,,h100,1,llama-3.1-8b,auto,512,64,4,mean_ttft_ms,ms,60,no profiles are given
+1> points,points:2,vllm,,h100,1,llama-3.1-8b,auto,512,64,4,mean_tpot_ms,ms,8,no profiles are given
+1> points,points:3,vllm,,h100,1,llama-3.1-8b,auto,512,64,8,mean_ttft_ms,ms,90,no profiles are given
+1> points,points:3,vllm,,h100,1,llama-3.1-8b,auto,512,64,8,mean_tpot_ms,ms,9,no profiles are given
+1> points,points:4,vllm,,TPU v5e,1,llama-3.1-8b,auto,512,64,8,mean_ttft_ms,ms,90,no data of this GPU
+1> points,points:4,vllm,,TPU v5e,1,llama-3.1-8b,auto,512,64,8,mean_tpot_ms,ms,9,no data of this GPU
+$ steelyard replay sums.csv bench.json
+1> points: 2 of 3 measured points simulated; medians over the rows of a system and model
+1>
+1>   GPU            model                type   engine         metric            rows            real      table   |error|   roofline   |error|
+1>   h100           llama-3.1-8b         auto   vllm           mean_ttft_ms         2       75.00 ms           -         -    -21.0 %   +21.0 %
+1>                                                             mean_tpot_ms         2        8.50 ms           -         -    -21.3 %   +21.3 %
+1>
+1>   only the roofline:
+1>        2  llama-3.1-8b on h100: no profiles are given
+1>
+1>   not simulated:
+1>        1  llama-3.1-8b on TPU v5e: no data of this GPU
+1>
+2> steelyard: bench.json holds requests, sums.csv a table of summaries: one kind at a time
+? 2
+$ sed '2s/512/many/' sums.csv > broken.csv; steelyard replay broken.csv
+2> steelyard: broken.csv:2: column 'prompt_tokens': 'many' is not a number
+? 3

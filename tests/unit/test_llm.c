@@ -55,6 +55,9 @@ static void published_totals(void **unused)
         {"qwen3-14b", 14.768},     {"mistral-nemo", 12.248},
         {"qwen3-30b-a3b", 30.532}, {"opt-13b", 12.853},       {"opt-66b", 65.718},
         {"deepseek-v2-lite", 15.706}, {"deepseek-v3", 671.0},
+        {"bloom-176b", 176.247},   {"llama-3.1-405b", 405.853}, {"qwen2-72b", 72.706},
+        {"qwen3-8b", 8.191},       {"qwen3-0.6b", 0.596},     {"qwen3-235b-a22b", 235.094},
+        {"qwen3-coder-480b-a35b", 480.155}, {"gpt-oss-120b", 116.83},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct arena a = {0};
@@ -139,7 +142,7 @@ static void names_and_dtypes(void **unused)
     assert_non_null(strstr(e.msg, "did you mean 'llama-2-7b'"));
     e = (struct err){0};
     assert_int_equal(llm_load(&m, "zzzzzzzz", data_dir(), NULL, NULL, &a, &e), SIM_E_CONFIG);
-    assert_non_null(strstr(e.msg, "known: codellama-34b"));
+    assert_non_null(strstr(e.msg, "known: bloom-176b"));
     e = (struct err){0};
     assert_int_equal(llm_load(&m, "/nowhere/config.json", data_dir(), NULL, NULL, &a, &e), SIM_E_IO);
     e = (struct err){0};
