@@ -9,6 +9,7 @@
 #include "policies/batcher.h"
 #include "policies/experts.h"
 #include "policies/policy.h"
+#include "policies/predict/predict.h"
 #include "policies/route.h"
 #include "sim/cli/cli.h"
 #include "sim/fabric/topology.h"
@@ -144,6 +145,7 @@ static size_t add_costs(struct catalog_item *items)
         }                                                                                          \
         return n;                                                                                  \
     }
+ADD_PLUGINS(add_predictors, predictors, predictor_ops)
 ADD_PLUGINS(add_evictions, evict_policies, evict_ops)
 ADD_PLUGINS(add_prefetches, prefetch_policies, prefetch_ops)
 ADD_PLUGINS(add_misses, miss_policies, miss_ops)
@@ -208,6 +210,9 @@ const struct catalog_item *catalog_items(enum catalog_kind k, const char *data_d
     switch (k) {
     case CATALOG_POLICY:
         *ret_n = add_policies(items);
+        break;
+    case CATALOG_PREDICTOR:
+        *ret_n = add_predictors(items);
         break;
     case CATALOG_BATCHER:
         *ret_n = add_batchers(items);

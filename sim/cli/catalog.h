@@ -11,6 +11,7 @@
 /*   constant          singular   plural */
 #define CATALOG_MAP(X)                                                                             \
     X(CATALOG_POLICY, "policy", "policies")                                                        \
+    X(CATALOG_PREDICTOR, "predictor", "predictors")                                                \
     X(CATALOG_BATCHER, "batcher", "batchers")                                                      \
     X(CATALOG_ROUTER, "router", "routers")                                                         \
     X(CATALOG_MODEL, "model", "models")                                                            \

@@ -9,8 +9,8 @@
 #include "sim/core/json.h"
 
 static const char usage[] =
-    "usage: steelyard list policies|batchers|routers|models|gpus|topologies|costs|traces|metrics|options\n"
-    "                      |evictions|prefetches|misses|routes [--json]\n"
+    "usage: steelyard list policies|predictors|batchers|routers|models|gpus|topologies|costs|traces|metrics\n"
+    "                      |options|evictions|prefetches|misses|routes [--json]\n"
     "\n"
     "Prints a name and a line about each. 'steelyard explain NAME' says more.\n"
     "\n"
@@ -135,7 +135,7 @@ static int run(int argc, char **argv, struct err *e)
     }
     enum catalog_kind kind = CATALOG_KINDS;
     if (!what) {
-        return err_set(e, SIM_E_USAGE, "list what? policies, batchers, routers, models, gpus, topologies, costs, "
+        return err_set(e, SIM_E_USAGE, "list what? policies, predictors, batchers, routers, models, gpus, topologies, costs, "
                                        "evictions, prefetches, misses, routes, traces, metrics or options");
     }
     int rc = find_kind(what, &kind, e);
@@ -159,4 +159,4 @@ static int run(int argc, char **argv, struct err *e)
 }
 
 const struct subcommand cmd_list = {
-    "list", "policies, batchers, routers, models, gpus, costs, traces, metrics, options, ...", usage, run};
+    "list", "policies, predictors, batchers, models, gpus, costs, traces, metrics, options, ...", usage, run};

@@ -363,6 +363,20 @@ static int check_library(const char *spec, const char *name, struct arena *ar, s
     return rc < 0 ? err_wrap(e, "policy '%s': ", ops->name) : 0;
 }
 
+static int check_plugin(enum catalog_kind kind, const char *spec, struct arena *ar, struct err *e);
+
+/* A policy that plans with output lengths names who tells them. */
+static int check_predictor(const struct catalog_item *policy, const void *options, struct arena *ar,
+                           struct err *e)
+{
+    const struct opt_row *row = policy->options ? opt_find(policy->options, "predictor") : NULL;
+    const char *spec = row && row->type == OPT_STRING ? opt_text(row, options, ar) : "none";
+    if (!spec) {
+        return no_memory(e);
+    }
+    return strcmp(spec, "none") == 0 ? 0 : check_plugin(CATALOG_PREDICTOR, spec, ar, e);
+}
+
 static int check_plugin(enum catalog_kind kind, const char *spec, struct arena *ar, struct err *e)
 {
     static const struct opt_row none[] = {OPT_END};
@@ -392,6 +406,9 @@ static int check_plugin(enum catalog_kind kind, const char *spec, struct arena *
         return no_memory(e);
     }
     rc = opt_spec_apply(spec, found->options ? found->options : none, scratch, ar, e);
+    if (rc == 0 && kind == CATALOG_POLICY) {
+        rc = check_predictor(found, scratch, ar, e);
+    }
     return rc < 0 ? err_wrap(e, "%s '%s': ", catalog_singular(kind), name) : 0;
 }
 

@@ -108,6 +108,17 @@ $ steelyard config validate --policy 'fcfs{nonsense=1}'
 $ steelyard config validate --policy ''
 2> steelyard: --policy: policy '' is not known (steelyard list policies)
 ? 2
+$ steelyard config validate --policy 'ltr{predictor=mop}'
+2> steelyard: --policy: policy 'ltr': predictor 'mop' is not known; did you mean 'mope'? (steelyard list predictors)
+? 2
+$ steelyard config validate --policy 'check(ltr{predictor=mope{rout=1}})'
+2> steelyard: --policy: policy 'ltr': predictor 'mope': mope: unknown key 'rout'; did you mean 'route'?
+? 2
+$ steelyard config validate --policy 'jitserve{predictor=quantile{sigma=9}}'
+2> steelyard: --policy: policy 'jitserve': predictor 'quantile': quantile: key 'sigma': 9 is outside 0..4
+? 2
+$ steelyard config validate --trace synth:chat --policy 'jitserve{predictor=quantile{sigma=0.9}}' > /dev/null
+$ steelyard config validate --trace synth:chat --policy 'equinox{predictor=none}' > /dev/null
 $ steelyard config validate --batcher vlm-v1
 2> steelyard: --batcher: batcher 'vlm-v1' is not known; did you mean 'vllm-v1'? (steelyard list batchers)
 ? 2

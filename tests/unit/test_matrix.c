@@ -429,7 +429,8 @@ static const char *const policy_variants[] = {
     "srpt{preemptive=on}", "ltr{starve=20}", "equinox{predictor=none}", "dlpm{quantum=50}",
     "autellix{rule=atlas}", "bound(vtc{lift=paper})",
     "jitserve{frame=4,batch=3,wait_limit=0.1,displaced=100}", "fastswitch{pattern=random,frequency=0.2}",
-    "slos-serve{frame=3,window=4,token_budget=64}",
+    "edf{preemptive=on}", "autellix{bucket=60,preemptive=on}",
+    "autellix{rule=atlas,bucket=60,preemptive=on}", "slos-serve{frame=3,window=4,token_budget=64}",
 };
 
 static const char *const batcher_variants[] = {

@@ -267,7 +267,8 @@ static void test_other_jumps(void **state)
                                         "fairserve{limit=3, max_running=4}", "edf", "least-slack",
                                         "autellix{bucket=50}", "autellix{rule=atlas}",
                                         "srpt{preemptive=on}", "fastswitch", "fastswitch{pattern=random}",
-                                        "jitserve{frame=5, batch=3}", "slos-serve{frame=3, token_budget=40}"};
+                                        "jitserve{frame=5, batch=3}", "slos-serve{frame=3, token_budget=40}",
+                                        "edf{preemptive=on}", "autellix{bucket=30, preemptive=on}"};
     struct twins t = {.watch_next = false};
     for (size_t i = 0; i < sizeof specs / sizeof specs[0]; i++) {
         for (uint64_t seed = 0; seed < SEEDS; seed++) {

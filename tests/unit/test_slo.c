@@ -146,6 +146,69 @@ static void test_srpt_displaces(void **state)
     h_close(&h);
 }
 
+/* Due at 900 ms against the next token of the one running: 0.1 s + 50 ms for each that is out. It is due after
+ * 900 ms when 17 are out, which the horizon foresees. */
+static void test_edf_displaces(void **state)
+{
+    (void)state;
+    struct harness h;
+    h_open(&h, "edf{preemptive=on}");
+    req_id a = h_arrive(&h, (struct h_req){.prompt = 5, .output = 90, .ttft_ms = 100, .tpot_ms = 50});
+    req_id never = h_arrive(&h, (struct h_req){.prompt = 5, .output = 90});
+    h_admit(&h);
+    h_tick(&h);
+    h_first(&h, a);
+    assert_int_equal(h_next(&h), never);
+    assert_int_equal(h.p.ops->displace(h.p.st, &h.v, never), REQ_NONE);
+    assert_true(h.p.ops->horizon(h.p.st, &h.v) == UINT64_MAX);
+    req_id b = h_arrive(&h, (struct h_req){.prompt = 5, .output = 50, .e2e_ms = 900});
+    assert_int_equal(h_next(&h), b);
+    assert_int_equal(h.p.ops->displace(h.p.st, &h.v, b), REQ_NONE);
+    assert_int_equal(h.p.ops->horizon(h.p.st, &h.v), 16);
+    h_decode(&h, 15); /* 16 out, the next is due at 900 */
+    assert_int_equal(h.p.ops->displace(h.p.st, &h.v, b), REQ_NONE);
+    assert_int_equal(h.p.ops->horizon(h.p.st, &h.v), 1);
+    h_decode(&h, 1);
+    assert_int_equal(h.p.ops->displace(h.p.st, &h.v, b), a);
+    h_close(&h);
+    h_open(&h, "edf");
+    a = h_arrive(&h, (struct h_req){.prompt = 5, .output = 90});
+    h_admit(&h);
+    b = h_arrive(&h, (struct h_req){.prompt = 5, .output = 50, .e2e_ms = 900});
+    assert_int_equal(h.p.ops->displace(h.p.st, &h.v, b), REQ_NONE);
+    h_close(&h);
+}
+
+/* Buckets of 100 tokens: a call with a prompt of 60 is in the second one with its 40th token. */
+static void test_autellix_displaces(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {"autellix{bucket=100, preemptive=on}",
+                                        "autellix{bucket=100, preemptive=on, rule=atlas}", "autellix{bucket=100}"};
+    for (size_t i = 0; i < 3; i++) {
+        struct harness h;
+        h_open(&h, specs[i]);
+        req_id a = h_arrive(&h, (struct h_req){.session = 1, .prompt = 60, .output = 900});
+        h_admit(&h);
+        h_tick(&h);
+        req_id b = h_arrive(&h, (struct h_req){.session = 2, .prompt = 60, .output = 900});
+        assert_int_equal(h.p.ops->displace(h.p.st, &h.v, b), REQ_NONE);
+        h_first(&h, a);
+        assert_int_equal(h_next(&h), b);
+        assert_int_equal(h.p.ops->displace(h.p.st, &h.v, b), REQ_NONE); /* 61 */
+        if (i < 2) {
+            assert_int_equal(h.p.ops->horizon(h.p.st, &h.v), 39);
+        }
+        h_decode(&h, 38);
+        assert_int_equal(h.p.ops->displace(h.p.st, &h.v, b), REQ_NONE); /* 99 */
+        h_decode(&h, 1);
+        assert_int_equal(h.p.ops->displace(h.p.st, &h.v, b), i < 2 ? a : REQ_NONE);
+        req_id own = h_arrive(&h, (struct h_req){.session = 1, .prompt = 60, .output = 900});
+        assert_int_equal(h.p.ops->displace(h.p.st, &h.v, own), REQ_NONE); /* for its own program never */
+        h_close(&h);
+    }
+}
+
 struct rows {
     struct request_row at[8];
 };
@@ -434,6 +497,7 @@ int main(void)
         cmocka_unit_test(test_jitserve_order),  cmocka_unit_test(test_jitserve_gives_up),
         cmocka_unit_test(test_jitserve_displaces),
         cmocka_unit_test(test_fastswitch),      cmocka_unit_test(test_fastswitch_displaces),
+        cmocka_unit_test(test_edf_displaces),   cmocka_unit_test(test_autellix_displaces),
         cmocka_unit_test(test_srpt_displaces),  cmocka_unit_test(test_engine_displaces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
