@@ -70,6 +70,8 @@ sim_ns eng_now(const struct engine *e);
 /* Declared output limit (max_tokens), which servers know; the true length when the trace declares
  * none (recorded runs with ignore_eos). Not for policies. */
 uint32_t eng_max_output(const struct engine *e, req_id r);
+/* What the policy expects, at most the limit; the limit where it expects nothing. */
+uint32_t eng_forecast(const struct engine *e, req_id r);
 /* Output tokens out or already planned. */
 uint32_t eng_planned_output(const struct engine *e, req_id r);
 /* Prompt plus outputs so far: what a (re)prefill of r has to compute in all. */

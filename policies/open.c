@@ -126,6 +126,7 @@ struct policy_ops *policy_wrap_ops(const struct policy_ops *ops, const struct po
     o->victim = inner->victim ? ops->victim : NULL;
     o->horizon = inner->horizon ? ops->horizon : NULL;
     o->displace = inner->displace ? ops->displace : NULL;
+    o->forecast = inner->forecast ? ops->forecast : NULL;
     o->give_up = inner->give_up ? ops->give_up : NULL;
     o->stats = inner->stats ? ops->stats : NULL;
     return o->name ? o : NULL;

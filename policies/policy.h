@@ -113,6 +113,9 @@ struct policy_ops {
      * before each step is planned while somebody waits, until it answers REQ_NONE. drop() follows.
      * Until the horizon, decode iterations alone must not turn a REQ_NONE into a name. */
     req_id (*give_up)(void *st, const struct sched_view *v);
+    /* Output tokens that the policy expects `r`, waiting or running, to have in all, more than are out. A batcher
+     * that reserves memory may ask instead of taking the declared limit. NULL = it expects nothing. */
+    double (*forecast)(void *st, const struct sched_view *v, req_id r);
     /* After how many further decode iterations next() has to be asked again if nothing else happens:
      * it answers the same after 0 .. horizon - 1 of them; >= 1.
      * NULL = 1: asked at every iteration while somebody waits, which is slow, never wrong.

@@ -209,6 +209,12 @@ static req_id bound_displace(void *st, const struct sched_view *v, req_id waitin
     return w->in.ops->displace(w->in.st, v, waiting);
 }
 
+static double bound_forecast(void *st, const struct sched_view *v, req_id r)
+{
+    struct wrap_bound *w = st;
+    return w->in.ops->forecast(w->in.st, v, r);
+}
+
 static req_id bound_give_up(void *st, const struct sched_view *v)
 {
     struct wrap_bound *w = st;
@@ -256,6 +262,7 @@ static const struct policy_ops bound_ops = {
     .drop = bound_drop,
     .victim = bound_victim,
     .displace = bound_displace,
+    .forecast = bound_forecast,
     .give_up = bound_give_up,
     .horizon = bound_horizon,
     .stats = bound_stats,

@@ -290,6 +290,19 @@ static req_id check_displace(void *st, const struct sched_view *v, req_id waitin
     return r;
 }
 
+static double check_forecast(void *st, const struct sched_view *v, req_id r)
+{
+    struct wrap_check *w = st;
+    double tok = w->in.ops->forecast(w->in.st, v, r);
+    if (w->twin.ops->forecast(w->twin.st, v, r) != tok) {
+        broken(w, v, "it and its twin forecast different lengths");
+    }
+    if (!(tok > req_generated(v, &v->reqs[r]))) {
+        broken(w, v, "forecast() of slot %" PRIu32 " is %g tokens, and as many are out", r, tok);
+    }
+    return tok;
+}
+
 static req_id check_give_up(void *st, const struct sched_view *v)
 {
     struct wrap_check *w = st;
@@ -349,6 +362,7 @@ static const struct policy_ops check_ops = {
     .drop = check_drop,
     .victim = check_victim,
     .displace = check_displace,
+    .forecast = check_forecast,
     .give_up = check_give_up,
     .horizon = check_horizon,
     .stats = check_stats,

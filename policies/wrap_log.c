@@ -127,6 +127,12 @@ static req_id log_displace(void *st, const struct sched_view *v, req_id waiting)
     return r;
 }
 
+static double log_forecast(void *st, const struct sched_view *v, req_id r)
+{
+    struct wrap_log *w = st;
+    return w->in.ops->forecast(w->in.st, v, r);
+}
+
 static req_id log_give_up(void *st, const struct sched_view *v)
 {
     struct wrap_log *w = st;
@@ -203,6 +209,7 @@ static const struct policy_ops log_ops = {
     .drop = log_drop,
     .victim = log_victim,
     .displace = log_displace,
+    .forecast = log_forecast,
     .give_up = log_give_up,
     .horizon = log_horizon,
     .stats = log_stats,

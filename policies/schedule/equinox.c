@@ -10,7 +10,8 @@
  *     score = alpha * UFC/max UFC + beta * RFC/max RFC, over the clients that wait
  * with service = prefill_time*p + token_time*q, busy while it prefills and `decode_util` of the decodes.
  * A client that comes back is lifted in both counters as VTC lifts. With beta = 0 and delta = 0 this is
- * VTC exactly. Chunked prefill ("stall-free") and adaptive batching belong to the batcher. */
+ * VTC exactly. Chunked prefill ("stall-free") and adaptive batching, which asks for the
+ * predicted lengths, are those of the batcher of this name. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -192,6 +193,15 @@ static void equinox_finish(void *st, const struct sched_view *v, req_id r)
     predictor_finish(&q->predictor, v, r);
 }
 
+static double equinox_forecast(void *st, const struct sched_view *v, req_id r)
+{
+    struct equinox *q = st;
+    if (!q->predictor.ops) {
+        return HUGE_VAL; /* predictor=none */
+    }
+    return predictor_predict(&q->predictor, v, r, req_generated(v, &v->reqs[r]));
+}
+
 /* RFCs stand still while others decode. UFCs do as long as nobody outgrows its prediction. */
 static uint64_t equinox_horizon(void *st, const struct sched_view *v)
 {
@@ -234,6 +244,7 @@ const struct policy_ops policy_equinox = {
     .pause = vtc_pause,
     .resume = vtc_resume,
     .drop = vtc_drop,
+    .forecast = equinox_forecast,
     .horizon = equinox_horizon,
     .stats = equinox_stats,
     .waiting = vtc_waiting,

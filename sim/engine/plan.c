@@ -2,6 +2,7 @@
  *
  * Building a step: what batchers may do (policies/batcher.h), and what a built step means for the
  * scheduler's state. As in real engines the state moves when a step is planned, not when it ends. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,14 @@ sim_ns eng_now(const struct engine *e)
 uint32_t eng_max_output(const struct engine *e, req_id r)
 {
     return live_of(e, r)->max_output_tok;
+}
+
+uint32_t eng_forecast(const struct engine *e, req_id r)
+{
+    uint32_t most = eng_max_output(e, r);
+    double tok = e->cfg.policy->forecast ? e->cfg.policy->forecast(e->cfg.policy_state, &e->view, r) : most;
+
+    return tok < most ? (uint32_t)ceil(tok) : most;
 }
 
 uint32_t eng_planned_output(const struct engine *e, req_id r)

@@ -291,6 +291,13 @@ uint32_t eng_max_output(const struct engine *m, req_id r)
     return m->q[r].spec.max_output_tok ? m->q[r].spec.max_output_tok : m->q[r].spec.output_tok;
 }
 
+uint32_t eng_forecast(const struct engine *m, req_id r)
+{
+    uint32_t most = eng_max_output(m, r), expected = m->q[r].spec.expected_tok;
+    uint32_t tok = expected > m->q[r].out ? expected : m->q[r].out + 1;
+    return expected && tok < most ? tok : most;
+}
+
 uint32_t eng_planned_output(const struct engine *m, req_id r)
 {
     return m->q[r].planned_out;

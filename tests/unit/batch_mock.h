@@ -13,6 +13,7 @@ enum { MOCK_REQS = 256, MOCK_LIST = 512 };
 struct mock_spec {
     uint32_t prompt_tok, output_tok;
     uint32_t max_output_tok; /* declared; 0 = the true length */
+    uint32_t expected_tok;   /* of output, by the policy; 0 = it expects nothing */
     uint32_t client;
     uint32_t prefix_id, prefix_tok; /* prompts with one id share their first prefix_tok tokens */
 };

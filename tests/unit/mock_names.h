@@ -27,6 +27,7 @@
 #define eng_last_running mock_eng_last_running
 #define eng_left_tok mock_eng_left_tok
 #define eng_max_output mock_eng_max_output
+#define eng_forecast mock_eng_forecast
 #define eng_n_decoding mock_eng_n_decoding
 #define eng_n_prefilling mock_eng_n_prefilling
 #define eng_n_running mock_eng_n_running

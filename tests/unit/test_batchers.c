@@ -10,7 +10,7 @@
 
 #include "batch_mock.h"
 
-extern const struct batcher_ops batcher_lightllm_slora, batcher_orca, batcher_sarathi, batcher_sglang;
+extern const struct batcher_ops batcher_equinox, batcher_lightllm_slora, batcher_orca, batcher_sarathi, batcher_sglang;
 extern const struct batcher_ops batcher_static, batcher_trtllm, batcher_vllm_v0, batcher_vllm_v1;
 
 static struct engine *setup(const struct batcher_ops *ops, const char *options, uint64_t kv_blk)
@@ -572,6 +572,86 @@ static void slora_everybody_served(void **state)
     drain_all(&batcher_lightllm_slora, "", 600, 2);
 }
 
+/* ---- Equinox ---- */
+
+/* Pool of 100. A (20 in, 30 out) runs with one token out, so holds 21 and has 28 to come; B (30, 20) then makes
+ * max(21 + 28, 52 + 2 * 19) = 90. C (5 in, 20 declared) would make max(49, 27 + 2 * 19, 58 + 3 * 18) = 112; by
+ * the 3 tokens that are expected of it, max(49, 52 + 2 * 18, 58 + 3 * 2) = 88. */
+static void equinox_looks_ahead(void **state)
+{
+    (void)state;
+    for (int adaptive = 0; adaptive < 2; adaptive++) {
+        struct engine *m = setup(&batcher_equinox, adaptive ? "stall_free=off" : "stall_free=off,adaptive=off", 100);
+        mock_add_plain(m, 20, 30);
+        assert_int_equal(mock_step(m)->prefill_tok, 20);
+        mock_add_plain(m, 30, 20);
+        const struct mock_step *s = mock_step(m);
+        assert_int_equal(s->prefill_tok, 30);
+        assert_int_equal(s->n_decoded, 0); /* prompts go alone */
+        mock_add(m, (struct mock_spec){
+                        .prompt_tok = 5, .output_tok = 4, .max_output_tok = 20, .expected_tok = 3});
+        s = mock_step(m);
+        assert_int_equal(s->n_admitted, adaptive);
+        assert_int_equal(s->n_decoded, adaptive ? 0 : 2);
+        mock_drain(m, 200);
+        mock_free(m);
+    }
+}
+
+/* Two of 10 in and 40 out fit a pool of 60 as long as they are thought to have 12 out each: the younger one
+ * is pushed out and comes back. By the limits the second waits. */
+static void equinox_expected_too_little(void **state)
+{
+    (void)state;
+    for (int adaptive = 0; adaptive < 2; adaptive++) {
+        struct engine *m = setup(&batcher_equinox, adaptive ? "" : "adaptive=off", 60);
+        struct mock_spec spec = {.prompt_tok = 10, .output_tok = 40, .expected_tok = 12};
+        req_id a = mock_add(m, spec), b = mock_add(m, spec);
+        uint32_t pushed = 0;
+        assert_int_equal(mock_step(m)->n_admitted, 1 + adaptive);
+        while (!mock_is_empty(m)) {
+            const struct mock_step *s = mock_step(m);
+            for (uint32_t i = 0; i < s->n_preempted; i++) {
+                assert_int_equal(s->preempted[i], b);
+                pushed++;
+            }
+        }
+        assert_int_equal(pushed > 0, adaptive);
+        assert_int_equal(mock_tokens_out(m, a), 40);
+        assert_int_equal(mock_tokens_out(m, b), 40);
+        mock_free(m);
+    }
+}
+
+/* Whoever can never be held is told so; in blocks of 16 too. */
+static void equinox_never_fits(void **state)
+{
+    (void)state;
+    struct engine *m = setup(&batcher_equinox, "adaptive=off", 100);
+    mock_add(m, (struct mock_spec){.prompt_tok = 60, .output_tok = 5, .max_output_tok = 41});
+    assert_int_equal(mock_step(m)->n_refused, 1);
+    mock_add(m, (struct mock_spec){.prompt_tok = 60, .output_tok = 5, .max_output_tok = 40});
+    assert_int_equal(mock_step(m)->n_admitted, 1);
+    mock_drain(m, 20);
+    mock_free(m);
+    m = setup(&batcher_equinox, "block_size=16", 4); /* 64 slots, up to 15 wasted */
+    mock_add_plain(m, 49, 3);
+    assert_int_equal(mock_step(m)->n_refused, 1);
+    mock_add_plain(m, 48, 1);
+    assert_int_equal(mock_step(m)->n_admitted, 1);
+    mock_drain(m, 20);
+    mock_free(m);
+}
+
+static void equinox_everybody_served(void **state)
+{
+    (void)state;
+    drain_all(&batcher_equinox, "", 1000, 1);
+    drain_all(&batcher_equinox, "adaptive=off", 600, 2);
+    drain_all(&batcher_equinox, "stall_free=off,prefill_tokens=100", 500, 3);
+    drain_all(&batcher_equinox, "block_size=16,chunk_size=64", 60, 4);
+}
+
 /* ---- SGLang ---- */
 
 /* Vector 9: 0.7 at first, 0.399 after 300 decode steps, 0.098 after 600 and from there on. Seen from
@@ -898,10 +978,9 @@ static void v0_everybody_served(void **state)
 /* ---- Sarathi-Serve, Orca, static, TensorRT-LLM ---- */
 
 /* 512 tokens, 3 decodes, prompts A = 1000 and B = 300: 3 + 509; 3 + 491 + 18; 4 + 282. */
-static void sarathi_vector(void **state)
+static void sarathi_batches(const struct batcher_ops *ops, uint64_t kv_blk)
 {
-    (void)state;
-    struct engine *m = setup(&batcher_sarathi, "", 1000);
+    struct engine *m = setup(ops, "", kv_blk);
     for (int i = 0; i < 3; i++) {
         mock_add_plain(m, 10, 50);
     }
@@ -922,6 +1001,13 @@ static void sarathi_vector(void **state)
     assert_int_equal(s->chunk[0].tok, 282);
     mock_drain(m, 100);
     mock_free(m);
+}
+
+static void sarathi_vector(void **state)
+{
+    (void)state;
+    sarathi_batches(&batcher_sarathi, 1000);
+    sarathi_batches(&batcher_equinox, 16000); /* stall-free means the same */
 }
 
 /* The whole prompt's blocks and the watermark (1 of 100) must be free, counting what an unfinished
@@ -1110,6 +1196,10 @@ int main(void)
         cmocka_unit_test(v0_options),
         cmocka_unit_test(v0_everybody_served),
         cmocka_unit_test(sarathi_vector),
+        cmocka_unit_test(equinox_looks_ahead),
+        cmocka_unit_test(equinox_expected_too_little),
+        cmocka_unit_test(equinox_never_fits),
+        cmocka_unit_test(equinox_everybody_served),
         cmocka_unit_test(sarathi_gate),
         cmocka_unit_test(orca_reserves),
         cmocka_unit_test(static_batches),

@@ -441,7 +441,7 @@ static void test_jump(void **state)
         "vllm-v0{chunked_prefill=on}", "vllm-v0{num_scheduler_steps=5,chunked_prefill=off}",
         "sglang", "sglang{mixed_chunk=on,chunked_prefill_size=40}", "sglang{overlap=off}", "sarathi",
         "orca{max_model_len=300}", "static", "trtllm", "trtllm{capacity=max-utilization}",
-        "lightllm-slora{adapter_tok=0}",
+        "lightllm-slora{adapter_tok=0}", "equinox", "equinox{adaptive=off,stall_free=off}",
     };
     static const uint64_t kv[] = {320, 640, 1600, 9600};
     uint64_t jumped = 0, pushed = 0;

@@ -443,7 +443,8 @@ static const char *const batcher_variants[] = {
     "sglang{page_size=16}", "sglang{overlap=off,chunked_prefill_size=128}", "sglang{mixed_chunk=on}",
     "sglang{radix_cache=off}", "sarathi{chunk_size=100,max_num_seqs=60}", "orca{reserve=exact,max_model_len=6000}", "static{batch_size=3}",
     "trtllm{capacity=max-utilization}", "trtllm{chunked_context=on,max_num_tokens=96}",
-    "trtllm{overlap=off,block_reuse=off}",
+    "trtllm{overlap=off,block_reuse=off}", "equinox{adaptive=off}",
+    "equinox{stall_free=off,prefill_tokens=300}", "equinox{block_size=16,chunk_size=90}",
 };
 
 #define N_OF(a) (int)(sizeof(a) / sizeof((a)[0]))
