@@ -22,7 +22,7 @@
 
 /* Goes up with every change of this header, req.h or the headers that are installed beside them. A
  * shared object says in `abi` for which it was built. */
-#define POLICY_ABI 3
+#define POLICY_ABI 4
 
 enum policy_caps {
     /* An arrival never changes what next() answers while it has an answer, and arrive() does not look at
