@@ -93,20 +93,31 @@ int fit_prefill_axes(struct fit *f, struct profile_term *t)
     return axis_from(f, t, 0, chunks, N(chunks)) < 0 || axis_from(f, t, 1, at, 65) < 0 ? f->err->code : 0;
 }
 
-int fit_assume_attention(struct fit *f)
+int fit_assume_decode(struct fit *f)
 {
-    struct kernel d = kernel_attention(f, KERNEL_DECODE), p = kernel_attention(f, KERNEL_PREFILL);
+    struct kernel d = kernel_attention(f, KERNEL_DECODE);
     struct term_spec sd = {"attention_decode", "assumed", f->llm.layers, WHEN_ALWAYS, 2,
                            {AXIS_DECODES, AXIS_CONTEXT}};
-    struct term_spec sp = {"attention_prefill", "assumed", f->llm.layers, WHEN_ALWAYS, 2,
-                           {AXIS_CHUNKS, AXIS_CHUNK_TOK}};
     struct profile_term *t = fit_append(f, &sd);
-    if (!t || fit_decode_axes(f, t) < 0 || fit_fill(f, t, kernel_roofline_us, &d) < 0) {
+    if (!t || fit_decode_axes(f, t) < 0) {
         return f->err->code;
     }
-    t = fit_append(f, &sp);
+    return fit_fill(f, t, kernel_roofline_us, &d);
+}
+
+int fit_assume_prefill(struct fit *f)
+{
+    struct kernel p = kernel_attention(f, KERNEL_PREFILL);
+    struct term_spec sp = {"attention_prefill", "assumed", f->llm.layers, WHEN_ALWAYS, 2,
+                           {AXIS_CHUNKS, AXIS_CHUNK_TOK}};
+    struct profile_term *t = fit_append(f, &sp);
     if (!t || fit_prefill_axes(f, t) < 0) {
         return f->err->code;
     }
     return fit_fill(f, t, kernel_roofline_us, &p);
+}
+
+int fit_assume_attention(struct fit *f)
+{
+    return fit_assume_decode(f) < 0 ? f->err->code : fit_assume_prefill(f);
 }

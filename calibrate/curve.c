@@ -37,6 +37,9 @@ static void coefs_of(const struct curve *t, const gsl_vector *u, double *c)
     for (uint32_t i = 0; i < t->n; i++) {
         c[i] = bounded(&t->coef[i], gsl_vector_get(u, i));
     }
+    for (uint32_t i = t->n; i < t->all; i++) {
+        c[i] = t->coef[i].start;
+    }
 }
 
 static int residuals(const gsl_vector *u, void *params, gsl_vector *f)
@@ -130,6 +133,16 @@ static int solve(struct solver *s, struct curve *t, gsl_multifit_nlinear_fdf *fd
     }
     *t = best;
     return 0;
+}
+
+void curve_fewer(struct curve *t, size_t points)
+{
+    uint32_t n = points / 2 > 2 ? (uint32_t)(points / 2) : 2;
+    t->all = t->all > t->n ? t->all : t->n;
+    if (n < t->n) {
+        t->n = n;
+        t->starts = 1;
+    }
 }
 
 int curve_fit(struct curve *t, const struct points *p, struct err *e)

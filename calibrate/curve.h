@@ -15,7 +15,8 @@ struct curve_coef {
 };
 
 struct curve {
-    uint32_t n;
+    uint32_t n;   /* coefficients that are fitted; those behind stay at their start */
+    uint32_t all; /* coefficients that `at` reads; 0 = n */
     const struct curve_coef *coef;
     double (*at)(const double *x, const double *c, const void *ctx); /* above 0 */
     const void *ctx;
@@ -26,6 +27,9 @@ struct curve {
     double spread; /* robust standard deviation of log(measured / curve) */
 };
 
+/* So few points that not all coefficients can be told from them: fit the first ones only, one for two points,
+ * two at least. */
+void curve_fewer(struct curve *t, size_t points);
 /* Coefficients are started from coef[].start. Fewer points than coefficients: SIM_E_DATA. */
 int curve_fit(struct curve *t, const struct points *p, struct err *e);
 double curve_at(const struct curve *t, const double *x);

@@ -5,6 +5,7 @@
 #include <gsl/gsl_sort.h>
 #include <gsl/gsl_statistics_double.h>
 #include <math.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "calibrate/sheet.h"
@@ -329,6 +330,34 @@ int fit_all_reduce(struct fit *f)
     points_release(&eager);
     f->profile.provenance = arena_printf(f->arena, "%s; all-reduces as in vLLM 0.%.0f on %s", f->profile.provenance,
                                          fmod(floor(version / 1e3), 1000), system);
+    return f->err->code;
+}
+
+/* ---- notes ---- */
+
+void fit_note(struct fit *f, const char *fmt, ...)
+{
+    char text[400];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    if (f->n_notes < FIT_NOTES && (f->note[f->n_notes] = arena_strdup(f->arena, text))) {
+        f->n_notes++;
+    }
+}
+
+int fit_curve_note(struct fit *f, const char *name, const struct curve *c)
+{
+    if (f->n_curves < FIT_CURVES && f->err->code == 0) {
+        struct fit_curve *k = &f->curve[f->n_curves++];
+        *k = (struct fit_curve){.name = name, .n = c->n, .spread = c->spread};
+        for (uint32_t i = 0; i < c->n; i++) {
+            k->coef[i] = c->coef[i].name;
+            k->unit[i] = c->coef[i].unit;
+            k->c[i] = c->c[i];
+        }
+    }
     return f->err->code;
 }
 

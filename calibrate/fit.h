@@ -16,6 +16,8 @@
 #define FIT_TERMS    96
 #define FIT_FAMILIES 16
 #define FIT_FOLDS    5
+#define FIT_NOTES    32
+#define FIT_CURVES   8
 
 struct fit_request {
     const char *source;      /* name of a row of fit_sources */
@@ -26,6 +28,15 @@ struct fit_request {
     const char *collectives; /* folder with custom_allreduce.csv.gz; NULL = DIR, then DIR/../aiconfigurator */
     const char *version;     /* of the engine, "0.19.0": picks among tables of one GPU; NULL = the newest */
     uint32_t tp;
+};
+
+/* The coefficients that a curve came out with, for the report. */
+struct fit_curve {
+    const char *name;
+    uint32_t n;
+    const char *coef[CURVE_MAX], *unit[CURVE_MAX];
+    double c[CURVE_MAX];
+    double spread;
 };
 
 struct fit {
@@ -39,6 +50,10 @@ struct fit {
     struct tally tally[FIT_FAMILIES];
     const char *family[FIT_FAMILIES];
     uint32_t n_families;
+    const char *note[FIT_NOTES]; /* what was missing, and what is used instead */
+    uint32_t n_notes;
+    struct fit_curve curve[FIT_CURVES];
+    uint32_t n_curves;
 };
 
 struct fit_source {
@@ -51,6 +66,7 @@ int fit_aiconfigurator(struct fit *f);
 int fit_distserve(struct fit *f);
 int fit_frontier(struct fit *f);
 int fit_llmservingsim(struct fit *f);
+int fit_probe(struct fit *f);
 int fit_vidur(struct fit *f);
 int fit_vtc(struct fit *f);
 
@@ -120,6 +136,8 @@ int fit_assume(struct fit *f, const struct term_spec *s, const struct kernel *k)
 int fit_assume_products(struct fit *f);
 int fit_assume_head(struct fit *f);
 int fit_assume_attention(struct fit *f);
+int fit_assume_decode(struct fit *f);
+int fit_assume_prefill(struct fit *f);
 /* Places for a formula over (decodes, context) or (chunks, chunk_tok), and its values at them. */
 int fit_decode_axes(struct fit *f, struct profile_term *t);
 int fit_prefill_axes(struct fit *f, struct profile_term *t);
@@ -129,6 +147,29 @@ int fit_small_kernels(struct fit *f);
 /* Two all-reduces a layer, from custom_allreduce.csv.gz: the newest table not after q->version. */
 int fit_all_reduce(struct fit *f);
 struct tally *fit_family(struct fit *f, const char *family);
+
+/* A sentence for the user. */
+void fit_note(struct fit *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int fit_curve_note(struct fit *f, const char *name, const struct curve *c);
+
+/* A term by its name, or NULL; its value as the cost model reads it: multilinear, the last cell goes on. */
+const struct profile_term *fit_term_named(const struct fit *f, const char *name);
+double fit_term_at(const struct profile_term *t, const double *x);
+/* The extra context s with time(mean + s) = ratio * time(mean), along one axis of a term. */
+double fit_excess_context(const struct profile_term *t, double *x, uint32_t axis, double ratio);
+
+/* Of one number of decodes: excess of the mean context that explains the measured time, and the standard
+ * deviation, both as shares of the mean. */
+#define SKEW_SIZES 64
+struct fit_skew {
+    uint32_t n;
+    double decodes[SKEW_SIZES];
+    struct points pure[SKEW_SIZES], mixed[SKEW_SIZES];
+};
+int fit_skew_add(struct fit_skew *k, double decodes, bool pure, double sigma, double excess, struct err *e);
+/* Slopes of those with enough rows, into the profile. */
+int fit_skew_keep(struct fit *f, const struct fit_skew *k);
+void fit_skew_release(struct fit_skew *k);
 
 /* The profile as JSON. */
 int profile_write(const struct profile *p, FILE *out, struct err *e);

@@ -3,7 +3,6 @@
  * LLMServingSim's profiles (casys-kaist/LLMServingSim, profiler/perf): times of each layer inside vLLM
  * on one GPU, attention of mixed batches and over unequal contexts. Tables: dense (per layer and token
  * count), per_sequence (head and sampler), attention, skew, moe. */
-#include <gsl/gsl_multifit.h>
 #include <math.h>
 #include <string.h>
 
@@ -252,157 +251,24 @@ static int add_attention(struct fit *f)
 
 /* ---- unequal contexts ---- */
 
-/* Of one number of decodes: excess of the mean context that explains the measured time, and the standard
- * deviation, both as shares of the mean. */
-#define SKEW_SIZES 64
-struct skew_rows {
-    uint32_t n;
-    double decodes[SKEW_SIZES];
-    struct points pure[SKEW_SIZES], mixed[SKEW_SIZES];
-};
-
-static double linear_at(const double *at, uint32_t n, double x, uint32_t *i)
-{
-    *i = 0;
-    while (*i + 2 < n && at[*i + 1] <= x) {
-        (*i)++;
-    }
-    return n > 1 ? fmax((x - at[*i]) / (at[*i + 1] - at[*i]), 0) : 0;
-}
-
-/* The term as the cost model will read it: multilinear. */
-static double term_at(const struct profile_term *t, const double *x)
-{
-    double sum = 0, share[PROFILE_AXES];
-    uint32_t i[PROFILE_AXES];
-    for (uint32_t d = 0; d < t->n_axes; d++) {
-        share[d] = linear_at(t->at[d], t->n[d], x[d], &i[d]);
-    }
-    for (uint32_t corner = 0; corner < 1u << t->n_axes; corner++) {
-        size_t k = 0;
-        double w = 1;
-        for (uint32_t d = 0; d < t->n_axes; d++) {
-            bool high = (corner >> d & 1) && t->n[d] > 1;
-            w *= corner >> d & 1 ? share[d] : 1 - share[d];
-            k = k * t->n[d] + i[d] + high;
-        }
-        sum += w * t->us[k];
-    }
-    return sum;
-}
-
-/* Extra context s with time(mean + s) = ratio * time(mean), by bisection; the table rises with context
- * but for noise. */
-static double excess_context(const struct profile_term *t, double *x, uint32_t axis, double ratio)
-{
-    double mean = x[axis], want = ratio * term_at(t, x), low = 0.25 * mean, high = 4 * mean;
-    for (int i = 0; i < 40; i++) {
-        x[axis] = (low + high) / 2;
-        if (term_at(t, x) < want) {
-            low = x[axis];
-        } else {
-            high = x[axis];
-        }
-    }
-    x[axis] = mean;
-    return (low + high) / 2 - mean;
-}
-
-static const struct profile_term *term_named(const struct fit *f, const char *name)
-{
-    for (uint32_t i = 0; i < f->profile.n_terms; i++) {
-        if (strcmp(f->term[i].name, name) == 0) {
-            return &f->term[i];
-        }
-    }
-    return NULL;
-}
-
 enum { C_REGIME, C_N, C_NB, C_PC, C_KP, C_KVS, C_BIG, C_MEAN, C_TMEAN, C_TSKEW, C_COUNT };
 static const char *const skew_columns[C_COUNT] = {"regime", "n", "nb", "pc", "kp", "kvs", "kv_big", "kv_mean",
                                                   "t_mean_us", "t_skew_us"};
 
-static struct points *skew_bin(struct skew_rows *k, double n, bool pure)
-{
-    uint32_t i = 0;
-    while (i < k->n && k->decodes[i] < n) {
-        i++;
-    }
-    if (i == k->n || k->decodes[i] > n) {
-        if (k->n == SKEW_SIZES) {
-            return NULL;
-        }
-        memmove(&k->decodes[i + 1], &k->decodes[i], (k->n - i) * sizeof(double));
-        memmove(&k->pure[i + 1], &k->pure[i], (k->n - i) * sizeof(struct points));
-        memmove(&k->mixed[i + 1], &k->mixed[i], (k->n - i) * sizeof(struct points));
-        k->decodes[i] = n;
-        k->pure[i] = k->mixed[i] = (struct points){.dims = 1};
-        k->n++;
-    }
-    return pure ? &k->pure[i] : &k->mixed[i];
-}
-
 /* nb of n contexts are kv_big, the others kvs. */
-static int skew_row(struct fit *f, struct skew_rows *k, bool pure, const double *v)
+static int skew_row(struct fit *f, struct fit_skew *k, bool pure, const double *v)
 {
     double p = v[C_NB] / v[C_N], sigma = (v[C_BIG] - v[C_KVS]) * sqrt(p * (1 - p));
     double x[] = {v[C_PC], v[C_KP], v[C_N], v[C_MEAN]};
-    const struct profile_term *t = term_named(f, pure ? "attention_decode" : "attention_mixed");
-    struct points *bin = skew_bin(k, v[C_N], pure);
-    if (!t || !bin || !(sigma > 0) || !(v[C_TMEAN] > 0) || !(v[C_TSKEW] > 0)) {
+    const struct profile_term *t = fit_term_named(f, pure ? "attention_decode" : "attention_mixed");
+    if (!t || !(sigma > 0) || !(v[C_TMEAN] > 0) || !(v[C_TSKEW] > 0)) {
         return 0;
     }
-    double extra = excess_context(t, pure ? x + 2 : x, pure ? 1 : 3, v[C_TSKEW] / v[C_TMEAN]);
-    double at = sigma / v[C_MEAN];
-    return points_add(bin, &at, extra / v[C_MEAN], f->err);
+    double extra = fit_excess_context(t, pure ? x + 2 : x, pure ? 1 : 3, v[C_TSKEW] / v[C_TMEAN]);
+    return fit_skew_add(k, v[C_N], pure, sigma / v[C_MEAN], extra / v[C_MEAN], f->err);
 }
 
-/* Slope through the origin, bisquare weights: a few rows are far off in both directions. */
-static double slope_of(const struct points *p)
-{
-    gsl_matrix *x = gsl_matrix_alloc(p->n, 1), *cov = gsl_matrix_alloc(1, 1);
-    gsl_vector *y = gsl_vector_alloc(p->n), *c = gsl_vector_alloc(1);
-    gsl_multifit_robust_workspace *w = gsl_multifit_robust_alloc(gsl_multifit_robust_bisquare, p->n, 1);
-    double slope = 0;
-    if (x && cov && y && c && w) {
-        for (size_t i = 0; i < p->n; i++) {
-            gsl_matrix_set(x, i, 0, p->x[i]);
-            gsl_vector_set(y, i, p->y[i]);
-        }
-        slope = gsl_multifit_robust(x, y, c, cov, w) == 0 ? gsl_vector_get(c, 0) : 0;
-    }
-    gsl_multifit_robust_free(w);
-    gsl_matrix_free(x);
-    gsl_matrix_free(cov);
-    gsl_vector_free(y);
-    gsl_vector_free(c);
-    return slope;
-}
-
-/* Bins with fewer rows say nothing. */
-#define SKEW_MIN 4
-
-static int keep_skew(struct fit *f, const struct skew_rows *k)
-{
-    struct profile_skew *s = &f->profile.skew;
-    s->decodes = arena_calloc(f->arena, k->n, sizeof(double));
-    s->pure = arena_calloc(f->arena, k->n, sizeof(double));
-    s->mixed = arena_calloc(f->arena, k->n, sizeof(double));
-    if (!s->decodes || !s->pure || !s->mixed) {
-        return err_set(f->err, SIM_E_NOMEM, "out of memory");
-    }
-    for (uint32_t i = 0; i < k->n; i++) {
-        if (k->pure[i].n < SKEW_MIN || k->mixed[i].n < SKEW_MIN) {
-            continue;
-        }
-        s->decodes[s->n] = k->decodes[i];
-        s->pure[s->n] = slope_of(&k->pure[i]);
-        s->mixed[s->n++] = slope_of(&k->mixed[i]);
-    }
-    return 0;
-}
-
-static int read_skew(struct fit *f, struct skew_rows *k)
+static int read_skew(struct fit *f, struct fit_skew *k)
 {
     struct rows r;
     int c[C_COUNT], rc = rows_open(&r, f, "skew");
@@ -428,7 +294,7 @@ static int read_skew(struct fit *f, struct skew_rows *k)
 
 static int add_skew(struct fit *f)
 {
-    struct skew_rows *k = arena_calloc(f->arena, 1, sizeof(*k));
+    struct fit_skew *k = arena_calloc(f->arena, 1, sizeof(*k));
     if (!k) {
         return err_set(f->err, SIM_E_NOMEM, "out of memory");
     }
@@ -436,12 +302,9 @@ static int add_skew(struct fit *f)
         return 0;
     }
     if (read_skew(f, k) == 0) {
-        keep_skew(f, k);
+        fit_skew_keep(f, k);
     }
-    for (uint32_t i = 0; i < k->n; i++) {
-        points_release(&k->pure[i]);
-        points_release(&k->mixed[i]);
-    }
+    fit_skew_release(k);
     return f->err->code;
 }
 

@@ -516,11 +516,15 @@ int tally_add(struct tally *t, double measured, double predicted, double rooflin
 {
     if (t->n == t->cap) {
         size_t cap = t->cap ? 2 * t->cap : 256;
-        if (!grow(&t->error, cap) || !grow(&t->roofline, cap)) {
+        if (!grow(&t->error, cap) || !grow(&t->roofline, cap) || !grow(&t->measured, cap) || !grow(&t->off, cap) ||
+            !grow(&t->roofline_off, cap)) {
             return err_set(e, SIM_E_NOMEM, "out of memory for %zu errors", cap);
         }
         t->cap = cap;
     }
+    t->measured[t->n] = measured;
+    t->off[t->n] = predicted / measured - 1;
+    t->roofline_off[t->n] = roofline / measured - 1;
     t->error[t->n] = fabs(predicted / measured - 1);
     t->roofline[t->n++] = fabs(roofline / measured - 1);
     return 0;
@@ -530,6 +534,9 @@ void tally_release(struct tally *t)
 {
     free(t->error);
     free(t->roofline);
+    free(t->measured);
+    free(t->off);
+    free(t->roofline_off);
     *t = (struct tally){0};
 }
 

@@ -63,7 +63,9 @@ int grid_read(const struct grid *g, const struct trend *t, const double *x, size
 /* Held-out errors of one family of kernels. */
 struct tally {
     size_t n, cap;
-    double *error, *roofline; /* |predicted - measured| / measured */
+    double *error, *roofline;    /* |predicted - measured| / measured */
+    double *measured;            /* microseconds */
+    double *off, *roofline_off;  /* predicted / measured - 1, in the order of `measured` */
 };
 int tally_add(struct tally *t, double measured, double predicted, double roofline, struct err *e);
 void tally_release(struct tally *t);

@@ -3,9 +3,8 @@
  * The list of sources that `steelyard fit --from` knows. */
 #include "calibrate/fit.h"
 
-
-
 const struct fit_source fit_sources[] = {
+    {"probe", "the file of steelyard-probe: kernels of this very GPU", fit_probe},
     {"aiconfigurator", "matrix products, attention, experts, all-reduces: kernels inside CUDA graphs",
      fit_aiconfigurator},
     {"llmservingsim", "layers, mixed attention and unequal contexts inside vLLM", fit_llmservingsim},

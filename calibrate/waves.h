@@ -28,6 +28,7 @@ void wave_gemm(struct wave *w);    /* over (n, k, m) */
 void wave_decode(struct wave *w);  /* over (sequences, context) */
 void wave_prefill(struct wave *w); /* over (chunks, tokens of each) */
 void wave_chunk(struct wave *w);   /* over (tokens, context before): one chunk */
+void wave_stream(struct wave *w);  /* over (rows, bytes of each): elementwise kernels */
 
 /* ---- for the curves ---- */
 

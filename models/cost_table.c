@@ -58,7 +58,7 @@ struct table_state {
     double *context;             /* place of each knot, mean context */
     struct knot *knot;           /* [n_decodes][n_knots] */
     double *pure, *mixed;        /* shift by number of decodes */
-    const struct profile_term *prefill, *both;
+    const struct profile_term *prefill, *chunk, *both;
     double last_context, last_decodes;
 };
 
@@ -364,7 +364,9 @@ static void find_terms(struct table_state *s)
     for (uint32_t i = 0; i < s->profile.n_terms; i++) {
         const struct profile_term *t = &s->profile.term[i];
         s->prefill = t->axis[0] == AXIS_CHUNKS ? t : s->prefill;
-        s->both = t->axis[0] == AXIS_PREFILL_TOK ? t : s->both;
+        if (t->axis[0] == AXIS_PREFILL_TOK) {
+            *(t->n_axes == 2 ? &s->chunk : &s->both) = t;
+        }
     }
     s->last_context = last_place(s, AXIS_CONTEXT, HUGE_VAL);
     s->last_decodes = last_place(s, AXIS_DECODES, HUGE_VAL);
@@ -475,23 +477,20 @@ static struct line decode_line(const struct table_state *s, const struct batch_s
 }
 
 /* Chunks of a step as chunks of one length without context, of the same number of pairs. */
-static double prefill_us(const struct table_state *s, const struct batch_shape *b)
+static double fresh_us(const struct profile_term *t, const struct batch_shape *b)
 {
     double chunks = b->n_prefill;
     double x[] = {chunks, sqrt(2 * (double)b->prefill_pairs / chunks)};
-    return s->prefill ? s->prefill->count * look_up(s->prefill, x) : 0;
+    return t->count * look_up(t, x);
 }
 
-/* Chunks and decodes in one kernel, as measured with one chunk: the chunks count as one with as many
- * tokens and pairs. */
-static double both_us(const struct table_state *s, const struct batch_shape *b)
+/* The chunks count as one with as many tokens and pairs. x[2] and x[3] are the decodes, where t has them. */
+static double chunk_us(const struct profile_term *t, const struct batch_shape *b, double *x)
 {
-    const struct profile_term *t = s->both;
-    double q = (double)b->prefill_tok, n = b->n_decode;
+    double q = (double)b->prefill_tok;
     double ctx = ((double)b->prefill_pairs - q * (q + 1) / 2) / q;
-    double mean = n > 0 ? ((double)b->decode_ctx_tok +
-                           *by_decodes(s, s->mixed, b->n_decode) * spread(b)) / n : 0;
-    double x[] = {q, ctx > 0 ? ctx : 0, n, mean > 0 ? mean : 0};
+    x[0] = q;
+    x[1] = ctx > 0 ? ctx : 0;
     double us = look_up(t, x);
     if (ctx < 0) {
         uint32_t i = 0;
@@ -503,6 +502,22 @@ static double both_us(const struct table_state *s, const struct batch_shape *b)
         us = fmax(us + ctx * slope, us / 2);
     }
     return t->count * us;
+}
+
+/* Chunks and decodes in one kernel, as measured with one chunk. */
+static double both_us(const struct table_state *s, const struct batch_shape *b)
+{
+    double n = b->n_decode;
+    double mean = n > 0 ? ((double)b->decode_ctx_tok +
+                           *by_decodes(s, s->mixed, b->n_decode) * spread(b)) / n : 0;
+    return chunk_us(s->both, b, (double[]){0, 0, n, mean > 0 ? mean : 0});
+}
+
+/* A kernel for the chunks, beside that of the decodes. */
+static double prefill_us(const struct table_state *s, const struct batch_shape *b)
+{
+    double us = s->chunk ? chunk_us(s->chunk, b, (double[]){0, 0}) : 0;
+    return us + (s->prefill ? fresh_us(s->prefill, b) : 0);
 }
 
 static sim_wide fixed_ticks(const struct table_state *s, const struct batch_shape *b)

@@ -124,6 +124,7 @@ static bool known_axes(const struct profile_term *t)
         {AXIS_ROWS, AXIS_COUNT},
         {AXIS_DECODES, AXIS_CONTEXT, AXIS_COUNT},
         {AXIS_CHUNKS, AXIS_CHUNK_TOK, AXIS_COUNT},
+        {AXIS_PREFILL_TOK, AXIS_PREFILL_CTX, AXIS_COUNT},
         {AXIS_PREFILL_TOK, AXIS_PREFILL_CTX, AXIS_DECODES, AXIS_CONTEXT, AXIS_COUNT},
     };
     for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++) {

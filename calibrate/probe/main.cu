@@ -210,12 +210,12 @@ static int with_gpu(const struct probe_args *a, int argc, char **argv, struct er
 
     if (rc == 0) {
         rc = cases_build(&list, a->quick, a->only, gpu_count(), e);
-        rc = rc == 0 ? store_init(&store, &list, e) : rc;
+        rc = rc == 0 ? probe_store_init(&store, &list, e) : rc;
         store.argc = argc;
         store.argv = argv;
         rc = rc == 0 ? measure(a, &g, &store, e) : rc;
     }
-    store_release(&store);
+    probe_store_release(&store);
     cases_release(&list);
     gpu_close(&g);
     return rc;

@@ -4,7 +4,12 @@
 # and executes a plan on it. The files go into a new folder below the current one (or below $1), named
 # after the date, the GPU and its driver. Run again with the same folder in OUT=... to go on.
 #
-# Exit codes are those of steelyard-probe; ARCH=sm_90 builds for another chip than the one that is there.
+# The rest needs steelyard and no GPU: judge.sh fits the measurements and compares the executed steps with
+# their simulation. With GPU=NAME (as h200) and steelyard built here it is run at the end; otherwise copy the
+# folder to a machine that has it.
+#
+# Exit codes are those of steelyard-probe and judge.sh; ARCH=sm_90 builds for another chip than the one that
+# is there.
 #
 #   calibrate/probe/run-all.sh [FOLDER] [-- options of steelyard-probe, as --device 1 or --quick]
 set -euo pipefail
@@ -65,7 +70,14 @@ for ((i = 1; i <= $#; i++)); do
 done
 for plan in "$root"/calibrate/probe/plans/*.jsonl; do
     printf '==> executing %s\n' "$(basename "$plan")" >&2
+    cp "$plan" "$out/"
     "$out/steelyard-probe" --replay "$plan" -o "$out/replay-$(basename "$plan" .jsonl).json" "${device[@]}"
 done
+if [ -n "${GPU:-}" ] && { [ -x "${STEELYARD:-$root/build/steelyard}" ] || command -v steelyard > /dev/null; }; then
+    printf '==> fitting and judging\n' >&2
+    "$root/calibrate/probe/judge.sh" "$out" --gpu "$GPU" || status=$?
+else
+    printf '==> measured. Where steelyard is: calibrate/probe/judge.sh %s --gpu GPU\n' "$out" >&2
+fi
 printf '==> done: %s\n' "$out" >&2
 exit "$status"

@@ -9,7 +9,7 @@
 
 #include "calibrate/probe/args.h"
 
-int store_init(struct store *s, const struct case_list *list, struct err *e)
+int probe_store_init(struct store *s, const struct case_list *list, struct err *e)
 {
     *s = (struct store){.list = list, .entries = calloc(list->n + 1, sizeof(*s->entries))};
     if (!s->entries) {
@@ -21,7 +21,7 @@ int store_init(struct store *s, const struct case_list *list, struct err *e)
     return 0;
 }
 
-void store_release(struct store *s)
+void probe_store_release(struct store *s)
 {
     free(s->entries);
     json_out_release(&s->head);

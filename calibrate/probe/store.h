@@ -59,8 +59,8 @@ struct store {
     struct json_in_doc old; /* strings of entries read back live here */
 };
 
-int store_init(struct store *s, const struct case_list *list, struct err *e);
-void store_release(struct store *s);
+int probe_store_init(struct store *s, const struct case_list *list, struct err *e);
+void probe_store_release(struct store *s);
 
 /* Takes over what the file at `path` has for cases of the list. It has to be of this format and
  * mode and of the device with this uuid (SIM_E_DATA otherwise). A file that is not there is an empty one.

@@ -1,25 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * steelyard fit: from measurements to a profile for the cost model `table`. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "calibrate/fit.h"
+#include "calibrate/probe_file.h"
 #include "sim/cli/cli.h"
-#include "sim/core/json.h"
+#include "sim/cli/fit_check.h"
+#include "sim/cli/fit_report.h"
 #include "sim/core/opt.h"
 
 static const char usage[] =
-    "usage: steelyard fit MEASUREMENTS --from SOURCE --gpu GPU --model MODEL [--tp N] -o PROFILE\n"
+    "usage: steelyard fit PROBE.json --gpu GPU --model MODEL [--tp N] -o PROFILE\n"
+    "       steelyard fit MEASUREMENTS --from SOURCE --gpu GPU --model MODEL [--tp N] -o PROFILE\n"
+    "       steelyard fit --check-replay REPLAY.json [--profile PROFILE --plan PLAN.jsonl]\n"
     "\n"
     "Turns measured kernel times into a profile for the cost model table{profile=PROFILE} and reports the\n"
     "error per family of kernels on points that were left out of the fit, beside the error of the plain\n"
     "roofline on the same points.\n"
     "\n"
-    "  --from SOURCE      whose tables MEASUREMENTS (a folder) holds:\n"
+    "  --from SOURCE      whose tables MEASUREMENTS (a folder) holds; a file of steelyard-probe says so\n"
+    "                     itself:\n"
+    "                       probe           the file of steelyard-probe (calibrate/probe), whole or cut short\n"
     "                       aiconfigurator  matrix products, attention, experts, all-reduces\n"
     "                       llmservingsim   layers and attention inside vLLM, unequal contexts\n"
     "                       vidur           operators of a layer, all-reduces; attention assumed\n"
@@ -34,10 +39,17 @@ static const char usage[] =
     "  --collectives DIR  folder with custom_allreduce.csv.gz (default: MEASUREMENTS, or aiconfigurator\n"
     "                     beside it)\n"
     "  -o, --output FILE  the profile\n"
+    "  --plots FOLDER     pictures of the residuals, one for each family\n"
     "  --format FORMAT    report as text (default), json or csv\n"
     "  --data-dir DIR     folder with llms/ and gpus/\n"
     "\n"
+    "  --check-replay REPLAY  steps that steelyard-probe --replay executed against their simulation: the\n"
+    "                     plan's own, or with --profile and --plan that of a profile. Status 1 when the\n"
+    "                     median error is above 5 % or the 95th percentile above 10 %.\n"
+    "\n"
     "Examples:\n"
+    "  steelyard fit probe.json --gpu h200 --model llama-3.1-8b -o h200-llama.json --plots residuals\n"
+    "  steelyard fit --check-replay replay.json --profile h200-llama.json --plan plan.jsonl\n"
     "  steelyard fit ../shared/data/profiles/llmservingsim --from llmservingsim \\\n"
     "      --gpu rtx-pro-6000 --model llama-3.1-8b -o rtx-llama.json\n";
 
@@ -45,86 +57,10 @@ extern const struct subcommand cmd_fit;
 
 struct options {
     struct fit_request q;
-    const char *output, *tp, *format;
-    void (*print)(const struct profile *p, const char *path);
+    const char *output, *tp, *format, *plots;
+    struct fit_check replay;
+    fit_printer *print;
 };
-
-/* ---- the report ---- */
-
-static void print_range(const struct profile_term *t)
-{
-    for (uint32_t d = 0; d < t->n_axes; d++) {
-        printf("%s%s %g..%g", d ? ", " : "", profile_axis_names[t->axis[d]], t->at[d][0], t->at[d][t->n[d] - 1]);
-    }
-    printf("\n");
-}
-
-static void print_text(const struct profile *p, const char *path)
-{
-    printf("%s: %s, %u x %s\n  %s\n\n", path, p->model, p->tp, p->gpu, p->provenance);
-    printf("  %-14s%9s%14s%12s%14s\n", "family", "points", "held-out error", "p90", "roofline");
-    for (uint32_t i = 0; i < p->n_errors; i++) {
-        const struct profile_error *x = &p->error[i];
-        printf("  %-14s%9u%12.2f %%%10.2f %%", x->family, x->points, 100 * x->error, 100 * x->p90);
-        if (isfinite(x->roofline_error)) {
-            printf("%12.2f %%", 100 * x->roofline_error);
-        }
-        printf("\n");
-    }
-    printf("\n  %-22s%-12s%8s  range\n", "term", "family", "count");
-    for (uint32_t i = 0; i < p->n_terms; i++) {
-        printf("  %-22s%-12s%8g  ", p->term[i].name, p->term[i].family, p->term[i].count);
-        print_range(&p->term[i]);
-    }
-    for (uint32_t i = 0; i < p->skew.n; i++) {
-        printf("%s%g: %.3f / %.3f", i ? ", " : "\n  unequal contexts, shift by number of decodes (alone / with a chunk): ",
-               p->skew.decodes[i], p->skew.pure[i], p->skew.mixed[i]);
-    }
-    printf("%s", p->skew.n ? "\n" : "");
-}
-
-static void print_json(const struct profile *p, const char *path)
-{
-    struct json_writer w;
-    json_begin(&w, stdout, true);
-    json_object(&w);
-    json_kv_string(&w, "schema", "steelyard.fit/1");
-    json_kv_string(&w, "profile", path);
-    json_kv_string(&w, "source", p->source);
-    json_kv_string(&w, "provenance", p->provenance);
-    json_kv_string(&w, "gpu", p->gpu);
-    json_kv_string(&w, "model", p->model);
-    json_kv_int(&w, "tp", p->tp);
-    json_key(&w, "families");
-    json_array(&w);
-    for (uint32_t i = 0; i < p->n_errors; i++) {
-        json_object(&w);
-        json_kv_string(&w, "family", p->error[i].family);
-        json_kv_int(&w, "points", p->error[i].points);
-        json_kv_double(&w, "held_out_error", p->error[i].error);
-        json_kv_double(&w, "held_out_p90", p->error[i].p90);
-        json_kv_double(&w, "roofline_error", p->error[i].roofline_error);
-        json_end(&w);
-    }
-    json_end(&w);
-    json_end(&w);
-    printf("\n");
-}
-
-static void print_csv(const struct profile *p, const char *path)
-{
-    (void)path;
-    printf("gpu,model,tp,source,family,points,held_out_error,held_out_p90,roofline_error\n");
-    for (uint32_t i = 0; i < p->n_errors; i++) {
-        const struct profile_error *x = &p->error[i];
-        printf("%s,%s,%u,%s,%s,%u,%.4f,%.4f,", p->gpu, p->model, p->tp, p->source, x->family, x->points, x->error,
-               x->p90);
-        if (isfinite(x->roofline_error)) {
-            printf("%.4f", x->roofline_error);
-        }
-        printf("\n");
-    }
-}
 
 /* ---- words of the command line ---- */
 
@@ -139,7 +75,9 @@ static int flags(struct options *o, int argc, char **argv, int *i, struct err *e
         {"--weight-dtype", &o->q.weight_dtype}, {"--engine", &o->q.version},
         {"--collectives", &o->q.collectives},   {"--output", &o->output},
         {"-o", &o->output},             {"--format", &o->format},
-        {"--data-dir", &o->q.data_dir},
+        {"--data-dir", &o->q.data_dir}, {"--plots", &o->plots},
+        {"--check-replay", &o->replay.replay},  {"--plan", &o->replay.plan},
+        {"--profile", &o->replay.profile},
     };
     for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++) {
         int rc = cli_flag_value(known[k].name, argc, argv, i, known[k].value, e);
@@ -170,8 +108,6 @@ static int check(struct options *o, struct err *e)
         const char *what, *value;
     } needed[] = {{"measurements", o->q.dir}, {"--from SOURCE", o->q.source}, {"--gpu GPU", o->q.gpu},
                   {"--model MODEL", o->q.model}, {"-o PROFILE", o->output}};
-    static const char *const formats[] = {"text", "json", "csv"};
-    void (*const printers[])(const struct profile *, const char *) = {print_text, print_json, print_csv};
     int64_t tp = 1;
     for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
         if (!needed[i].value) {
@@ -182,13 +118,23 @@ static int check(struct options *o, struct err *e)
         return err_set(e, SIM_E_USAGE, "--tp: '%s' is no degree from 1 to 1024", o->tp);
     }
     o->q.tp = (uint32_t)tp;
-    for (size_t i = 0; i < 3 && !o->print; i++) {
-        o->print = strcmp(o->format ? o->format : "text", formats[i]) == 0 ? printers[i] : NULL;
-    }
+    o->print = fit_printer_find(o->format ? o->format : "text");
     if (!o->print) {
-        return cli_not_known("format", o->format, formats, 3, " (text, json, csv)", SIM_E_USAGE, e);
+        return cli_not_known("format", o->format, fit_formats, 3, " (text, json, csv)", SIM_E_USAGE, e);
     }
     return check_source(o, e);
+}
+
+static int check_replay(struct options *o, struct err *e)
+{
+    if (o->q.dir || o->q.source || o->output) {
+        return err_set(e, SIM_E_USAGE, "--check-replay goes with --profile, --plan and --format alone");
+    }
+    o->replay.json = o->format && strcmp(o->format, "json") == 0;
+    if (o->format && !o->replay.json && strcmp(o->format, "text") != 0) {
+        return cli_not_known("format", o->format, fit_formats, 2, " (text, json)", SIM_E_USAGE, e);
+    }
+    return 0;
 }
 
 static int parse(struct options *o, int argc, char **argv, struct err *e)
@@ -205,7 +151,10 @@ static int parse(struct options *o, int argc, char **argv, struct err *e)
             o->q.dir = argv[i];
         }
     }
-    return check(o, e);
+    if (o->q.dir && !o->q.source && probe_file_is(o->q.dir)) {
+        o->q.source = "probe";
+    }
+    return o->replay.replay ? check_replay(o, e) : check(o, e);
 }
 
 /* Written beside and moved over, so that a reader never sees half a profile. */
@@ -226,19 +175,33 @@ static int save(const struct profile *p, const char *path, struct arena *ar, str
     return rc;
 }
 
+static int fit(struct options *o, struct arena *ar, struct err *e)
+{
+    struct fit *f = arena_alloc(ar, sizeof(*f));
+    if (!f) {
+        return err_set(e, SIM_E_NOMEM, "out of memory");
+    }
+    o->q.data_dir = steelyard_data_dir(o->q.data_dir, ar);
+    if (fit_run(f, &o->q, ar, e) == 0 && save(&f->profile, o->output, ar, e) == 0) {
+        o->print(f, o->output);
+        if (o->plots) {
+            fit_plot(f, o->plots, ar, e);
+        }
+    }
+    fit_release(f);
+    return e->code;
+}
+
 static int run(int argc, char **argv, struct err *e)
 {
     struct arena ar = {0};
     struct options o = {0};
-    struct fit *f = arena_alloc(&ar, sizeof(*f));
-    int rc = f ? parse(&o, argc, argv, e) : err_set(e, SIM_E_NOMEM, "out of memory");
-    if (rc == 0) {
-        o.q.data_dir = steelyard_data_dir(o.q.data_dir, &ar);
-        rc = fit_run(f, &o.q, &ar, e);
-        if (rc == 0 && save(&f->profile, o.output, &ar, e) == 0) {
-            o.print(&f->profile, o.output);
+    if (parse(&o, argc, argv, e) == 0) {
+        if (o.replay.replay) {
+            fit_check_replay(&o.replay, &ar, e);
+        } else {
+            fit(&o, &ar, e);
         }
-        fit_release(f);
     }
     arena_release(&ar);
     return e->code;

@@ -36,3 +36,53 @@ $ steelyard run --trace t.csv --cost 'table{profile=q.json}' --set kv.tokens=100
 $ steelyard run --trace t.csv --cost table --set kv.tokens=1000
 2> steelyard: table: no profile is given: table{profile=FILE}
 ? 2
+# A file of steelyard-probe says itself what it is. One that was cut short is of use, and the rest is said.
+$ printf '{"format":"steelyard-probe","version":1,"complete":false,"mode":"quick","started":"2025-01-01T00:00:00Z",\n"device":{"name":"NVIDIA A40","sm_count":84},"limits":{"read_byte_per_s":6.4e11},\n"measurements":[\n{"id":"norm m=1 hidden=4096 l2=cold","kind":"norm","params":{"m":1,"hidden":4096,"l2":"cold"},"time_s":{"median":2e-06},"byte":32768}\n],"skipped":[],"wrong":[]}\n' > probe.json
+$ steelyard fit probe.json --gpu a40 --model llama-3.1-8b -o p.json | grep note
+1>   note: the probe was cut short: 1 cases are there (steelyard-probe --continue goes on)
+1>   note: products: 0 points of bf16 weights are too few; the roofline stands in
+1>   note: attention_decode: no heads of 128 were measured; the roofline stands in
+1>   note: attention_chunk: no heads of 128 were measured; the roofline stands in
+1>   note: unequal contexts: not measured for these heads; they count as equal
+1>   note: norms: 1 points of 'norm' are too few; memory traffic stands in
+1>   note: rotary_kv_write: 0 points of 'rope' are too few; memory traffic stands in
+1>   note: activation: 0 points of 'act' are too few; memory traffic stands in
+1>   note: embedding: 0 points of 'embed' are too few; memory traffic stands in
+1>   note: last_norm: 1 points of 'norm' are too few; memory traffic stands in
+1>   note: sampler: 0 points of 'argmax' are too few; memory traffic stands in
+$ steelyard run --trace t.csv --gpu a40 --model llama-3.1-8b --cost 'table{profile=p.json}' --format csv 2>&1 | grep -c mean_tpot_ms
+1> 1
+$ steelyard fit probe.json --gpu h100 --model llama-3.1-8b -o q.json
+2> steelyard: probe.json: key 'device.sm_count': 84 on NVIDIA A40, but GPU h100 has 132: another chip?
+? 3
+$ sed 's/"m":1/"m":"one"/' probe.json > bad.json; steelyard fit bad.json --gpu a40 --model llama-3.1-8b -o q.json
+2> steelyard: bad.json:4: 'norm m=1 hidden=4096 l2=cold': key 'm': a whole number is expected
+? 3
+$ head -3 probe.json > bad.json; steelyard fit bad.json --gpu a40 --model llama-3.1-8b -o q.json; test -e q.json
+2> steelyard: bad.json:4: a value is missing or misspelt
+? 1
+# Steps that a GPU executed against their simulation.
+$ printf '{"format":"steelyard-replay","version":1,"device":{"name":"A40"},"plan":{"model":{"name":"m"}},"iterations":[\n{"step":0,"chunks":1,"prefill_tok":10,"n_decode":0,"decode_tok":0,"graph":0,"measured_s":0.010,"simulated_s":0.0102},\n{"step":1,"chunks":0,"prefill_tok":0,"n_decode":1,"decode_tok":11,"graph":1,"measured_s":0.010,"simulated_s":0.0099}]}\n' > r.json
+$ steelyard fit --check-replay r.json
+1> r.json: 2 steps of m on A40
+1>   simulated as the plan says
+1>
+1>   steps                  n    measured s   simulated s     total  median error       p95   largest
+1>   all                    2        0.0200        0.0201   +0.50 %        1.50 %    1.95 %    2.00 %
+1>   decodes alone          1        0.0100        0.0099   -1.00 %        1.00 %    1.00 %    1.00 %
+1>   with prefill           1        0.0100        0.0102   +2.00 %        2.00 %    2.00 %    2.00 %
+1>
+1>   median at most 5 % and p95 at most 10 %: met
+$ sed 's/0.0099/0.0121/' r.json > s.json; steelyard fit --check-replay s.json | tail -1
+1>   median at most 5 % and p95 at most 10 %: not met
+2> steelyard: s.json: median error 11.5 %, p95 20.0 %: more than 5 and 10 %
+$ steelyard fit --check-replay s.json --profile p.json
+2> steelyard: --check-replay: --profile and --plan go together
+? 2
+$ steelyard fit --check-replay probe.json
+2> steelyard: probe.json: key 'format': is not "steelyard-replay": not a file of steelyard-probe --replay
+? 3
+$ printf '{"format":"steelyard-plan","version":1,"model":{"name":"m","layers":2,"hidden":64,"heads":4,"kv_heads":2,"head_dim":64,"ffn":128,"vocab":1000,"experts":0,"tied_embedding":true},"tp":1,"block_tok":16}\n{"step":0,"start_ns":0,"dur_ns":5000,"chunks":[[0,11,1]],"decode":[],"decode_tok":0}\n' > plan.jsonl
+$ steelyard fit --check-replay s.json --profile p.json --plan plan.jsonl
+2> steelyard: s.json: iterations[0] is not step 0 of plan.jsonl: another plan was executed
+? 3

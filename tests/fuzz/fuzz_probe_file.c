@@ -25,7 +25,7 @@ static void read_again(struct store *s)
     struct json_out o = {0};
     struct err e = {0};
 
-    if (store_init(&again, s->list, &e) < 0) {
+    if (probe_store_init(&again, s->list, &e) < 0) {
         return;
     }
     again.mode = "quick";
@@ -39,7 +39,7 @@ static void read_again(struct store *s)
         abort();
     }
     json_out_release(&o);
-    store_release(&again);
+    probe_store_release(&again);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct store s;
     struct err e = {0};
 
-    if (cases_build(&list, true, "limit,norm", 1, &e) < 0 || store_init(&s, &list, &e) < 0) {
+    if (cases_build(&list, true, "limit,norm", 1, &e) < 0 || probe_store_init(&s, &list, &e) < 0) {
         return 0;
     }
     s.mode = "quick";
@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else if (e.code == 0 || e.msg[0] == '\0') {
         abort();
     }
-    store_release(&s);
+    probe_store_release(&s);
     cases_release(&list);
     return 0;
 }

@@ -253,10 +253,44 @@ static void rejects(void **unused)
     }
 }
 
+/* (chunk, context before): 1, 101 x 0, 1000; 10 + q/10 us at no context, twice that at 1000. */
+#define CHUNK TERM("chunk", 2, AXIS("prefill_tok", "1, 101") ", " AXIS("prefill_ctx", "0, 1000"), \
+                   "10, 20,  20, 40")
+
+static struct batch_shape one_chunk(uint64_t q, uint64_t before)
+{
+    return (struct batch_shape){.n_prefill = 1, .prefill_tok = q, .prefill_ctx_tok = q + before,
+                                .prefill_pairs = q * before + q * (q + 1) / 2, .prefill_sq = q * q};
+}
+
+/* A kernel for chunks beside the decodes' own: both count. */
+static void chunks_by_context(void **unused)
+{
+    (void)unused;
+    struct model m;
+    model_open(&m, HEAD "\"terms\": [" DECODE ", " CHUNK "]}", NO_HOST, 0);
+    assert_us(us_of(&m, one_chunk(51, 0)), 2 * 15);
+    assert_us(us_of(&m, one_chunk(51, 500)), 2 * 22.5);
+    assert_us(us_of(&m, one_chunk(101, 2000)), 2 * 60);
+    struct batch_shape both = one_chunk(51, 500);
+    both.n_decode = 1;
+    both.decode_ctx_tok = 150;
+    assert_us(us_of(&m, both), 2 * 22.5 + 4 * 1.5);
+    assert_int_equal(iterate(&m, both).valid, 1);
+    /* Two chunks of 50: pairs of one of 100 less 50 * 50; context -25 by the slope of 20 us a thousand. */
+    struct batch_shape two = one_chunk(50, 0);
+    two.n_prefill = 2;
+    two.prefill_tok = 100;
+    two.prefill_pairs *= 2;
+    assert_us(us_of(&m, two), 2 * (19.9 - 25 * 19.9 / 1000));
+    arena_release(&m.arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sums_of_terms),      cmocka_unit_test(host_time),
+        cmocka_unit_test(sums_of_terms),
+        cmocka_unit_test(chunks_by_context),      cmocka_unit_test(host_time),
         cmocka_unit_test(graph_padding),      cmocka_unit_test(unequal_contexts),
         cmocka_unit_test(chunks_by_pairs),    cmocka_unit_test(affine_until_the_next_knot),
         cmocka_unit_test(rejects),

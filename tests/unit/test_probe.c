@@ -337,7 +337,7 @@ static void open_world(struct world *w, const char *only)
 {
     *w = (struct world){0};
     assert_int_equal(cases_build(&w->list, true, only, 1, &w->e), 0);
-    assert_int_equal(store_init(&w->store, &w->list, &w->e), 0);
+    assert_int_equal(probe_store_init(&w->store, &w->list, &w->e), 0);
     w->store.mode = "quick";
     w->store.started = "2025-01-01T00:00:00Z";
     json_out_open(&w->store.head, NULL, '{');
@@ -349,7 +349,7 @@ static void open_world(struct world *w, const char *only)
 
 static void close_world(struct world *w)
 {
-    store_release(&w->store);
+    probe_store_release(&w->store);
     cases_release(&w->list);
 }
 

@@ -100,6 +100,14 @@ static void outliers_do_not_bend_a_curve(void **unused)
     assert_true(t.spread > 0.005 && t.spread < 0.03);
     p.n = 2;
     assert_int_equal(curve_fit(&t, &p, &e), SIM_E_DATA);
+    /* Eight points: all three; four: the first ones only, the rest stay where they start. */
+    curve_fewer(&t, 8);
+    assert_true(t.n == 3 && t.all == 3);
+    curve_fewer(&t, 4);
+    assert_true(t.n == 2 && t.all == 3);
+    p.n = 20;
+    assert_int_equal(curve_fit(&t, &p, &e), 0);
+    assert_near(t.c[2], 1, 1e-9);
     points_release(&p);
 }
 

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sim/cli/fit_check.h"
+
+#include <gsl/gsl_sort.h>
+#include <gsl/gsl_statistics_double.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "calibrate/probe/json_in.h"
+#include "calibrate/probe/plan.h"
+#include "models/cost.h"
+#include "models/profile.h"
+#include "sim/core/json.h"
+
+#define FILE_LIMIT ((size_t)256 << 20)
+#define STEPS_MAX  10000000
+#define MEDIAN_MAX 0.05
+#define P95_MAX    0.10
+
+struct iteration {
+    int64_t step, chunks, prefill_tok, n_decode, decode_tok, graph;
+    double measured_s, simulated_s;
+};
+
+struct check {
+    const struct fit_check *c;
+    struct arena *ar;
+    struct err *e;
+    struct json_in_doc doc;
+    const char *device, *model;
+    struct iteration *it;
+    size_t n;
+};
+
+/* ---- reading ---- */
+
+static int bad(struct check *k, size_t i, const char *key, const char *what)
+{
+    return err_set(k->e, SIM_E_DATA, "%s: iterations[%zu]: key '%s': %s", k->c->replay, i, key, what);
+}
+
+static int read_iteration(struct check *k, const struct json_in *v, size_t i)
+{
+    struct iteration *it = &k->it[i];
+    const struct {
+        const char *key;
+        int64_t *to;
+    } numbers[] = {{"step", &it->step},         {"chunks", &it->chunks},         {"prefill_tok", &it->prefill_tok},
+                   {"n_decode", &it->n_decode}, {"decode_tok", &it->decode_tok}, {"graph", &it->graph}};
+    for (size_t j = 0; j < sizeof(numbers) / sizeof(numbers[0]); j++) {
+        if (!json_in_int(json_in_get(v, numbers[j].key), 0, (int64_t)1 << 40, numbers[j].to)) {
+            return bad(k, i, numbers[j].key, "a whole number from 0 is expected");
+        }
+    }
+    it->measured_s = json_in_number(json_in_get(v, "measured_s"), (double)NAN);
+    it->simulated_s = json_in_number(json_in_get(v, "simulated_s"), (double)NAN);
+    if (!(it->measured_s > 0 && it->measured_s < 1e6)) {
+        return bad(k, i, "measured_s", "a time above 0 is expected");
+    }
+    if (!(it->simulated_s >= 0 && it->simulated_s < 1e6)) {
+        return bad(k, i, "simulated_s", "a time is expected");
+    }
+    return 0;
+}
+
+static int read_replay(struct check *k)
+{
+    size_t len, i = 0;
+    char *text = file_read(k->c->replay, FILE_LIMIT, &len, k->e);
+    int rc = text ? json_in_parse(&k->doc, text, len, k->c->replay, 1, k->e) : k->e->code;
+    free(text);
+    if (rc < 0) {
+        return rc;
+    }
+    const struct json_in *root = k->doc.root, *list = json_in_get(root, "iterations");
+    if (strcmp(json_in_string(json_in_get(root, "format"), ""), "steelyard-replay") != 0) {
+        return err_set(k->e, SIM_E_DATA, "%s: key 'format': is not \"steelyard-replay\": not a file of steelyard-probe "
+                                         "--replay", k->c->replay);
+    }
+    if (!list || list->type != JSON_IN_ARRAY || list->n == 0 || list->n > STEPS_MAX) {
+        return err_set(k->e, SIM_E_DATA, "%s: key 'iterations': no steps were executed", k->c->replay);
+    }
+    k->device = json_in_string(json_in_get(json_in_get(root, "device"), "name"), "a GPU without a name");
+    k->model = json_in_string(json_in_get(json_in_get(json_in_get(root, "plan"), "model"), "name"), "a model");
+    k->n = list->n;
+    k->it = arena_calloc(k->ar, k->n, sizeof(*k->it));
+    if (!k->it) {
+        return err_set(k->e, SIM_E_NOMEM, "out of memory");
+    }
+    for (const struct json_in *v = list->first; v; v = v->next) {
+        if (read_iteration(k, v, i++) < 0) {
+            return k->e->code;
+        }
+    }
+    return 0;
+}
+
+/* ---- simulating with a profile ---- */
+
+struct model {
+    const struct cost_ops *ops;
+    void *state;
+};
+
+/* Device time alone: the probe's clock runs from the first kernel to the last. Padding is the replay's own. */
+static int open_model(struct check *k, struct model *m)
+{
+    static const char *const set[][2] = {
+        {"step_us", "0"}, {"seq_us", "0"}, {"wait_us", "0"}, {"graph_pad", "off"}, {"anyway", "on"}};
+    struct cost_env env = {.tp = 1, .max_seqs = 1024, .arena = k->ar};
+    m->ops = cost_find("table");
+    m->state = m->ops ? arena_alloc(k->ar, m->ops->state_size) : NULL;
+    if (!m->state) {
+        return err_set(k->e, SIM_E_NOMEM, "out of memory");
+    }
+    if (opt_defaults(m->ops->options, m->state, k->ar, k->e) < 0 ||
+        opt_set_by_name(m->ops->options, m->state, "", "profile", k->c->profile, k->ar, k->e) < 0) {
+        return k->e->code;
+    }
+    for (size_t i = 0; i < sizeof(set) / sizeof(set[0]); i++) {
+        if (opt_set_by_name(m->ops->options, m->state, "", set[i][0], set[i][1], k->ar, k->e) < 0) {
+            return k->e->code;
+        }
+    }
+    return m->ops->init(m->state, &env, k->e);
+}
+
+static struct batch_shape shape_of(const struct plan_step *s, int64_t graph)
+{
+    /* A graph is replayed at its own size: the sequences that fill it up are sampled, and attend to nothing. */
+    uint32_t n = (uint32_t)(graph > s->n_decode ? graph : s->n_decode);
+    struct batch_shape b = {.n_decode = n, .n_prefill = (uint32_t)s->n_chunk, .decode_ctx_tok = (uint64_t)s->decode_tok,
+                            .prefill_tok = (uint64_t)s->prefill_tok};
+    for (int i = 0; i < s->n_decode; i++) {
+        b.decode_ctx_sq += (uint64_t)s->ctx[i] * (uint64_t)s->ctx[i];
+    }
+    for (int i = 0; i < s->n_chunk; i++) {
+        uint64_t q = (uint64_t)s->chunks[i].n_tok, before = (uint64_t)s->chunks[i].start_tok;
+        b.prefill_ctx_tok += before + q;
+        b.prefill_pairs += q * before + q * (q + 1) / 2;
+        b.prefill_sq += q * q;
+        b.prefill_done += s->chunks[i].last;
+    }
+    return b;
+}
+
+static int simulate(struct check *k, const struct model *m, const struct plan *p)
+{
+    for (size_t i = 0; i < k->n; i++) {
+        struct iteration *it = &k->it[i];
+        const struct plan_step *s = i < (size_t)p->n_step ? &p->steps[i] : NULL;
+        struct cost_affine r;
+        if (!s || s->step != it->step || s->n_chunk != it->chunks || s->prefill_tok != it->prefill_tok ||
+            s->n_decode != it->n_decode || s->decode_tok != it->decode_tok) {
+            return err_set(k->e, SIM_E_DATA, "%s: iterations[%zu] is not step %zu of %s: another plan was executed",
+                           k->c->replay, i, i, k->c->plan);
+        }
+        struct batch_shape b = shape_of(s, it->graph);
+        m->ops->iteration(m->state, &b, &r);
+        it->simulated_s = (double)r.base / SIM_TICKS_PER_NS * 1e-9;
+    }
+    return 0;
+}
+
+static int use_profile(struct check *k)
+{
+    struct model m;
+    struct plan p;
+    if (!k->c->profile) {
+        return 0;
+    }
+    if (open_model(k, &m) < 0 || plan_read(&p, k->c->plan, 0, k->e) < 0) {
+        return k->e->code;
+    }
+    int rc = simulate(k, &m, &p);
+    plan_release(&p);
+    return rc;
+}
+
+/* ---- the verdict ---- */
+
+struct sum {
+    const char *name;
+    size_t n;
+    double measured_s, simulated_s, median, p95, largest;
+    double *error;
+};
+
+enum { ALL, DECODES, PREFILL, SUMS };
+
+static void add(struct sum *s, const struct iteration *it)
+{
+    s->measured_s += it->measured_s;
+    s->simulated_s += it->simulated_s;
+    s->error[s->n++] = fabs(it->simulated_s / it->measured_s - 1);
+}
+
+static int sum_up(struct check *k, struct sum *s)
+{
+    static const char *const names[SUMS] = {"all", "decodes alone", "with prefill"};
+    for (int i = 0; i < SUMS; i++) {
+        s[i] = (struct sum){.name = names[i], .error = arena_calloc(k->ar, k->n, sizeof(double))};
+        if (!s[i].error) {
+            return err_set(k->e, SIM_E_NOMEM, "out of memory");
+        }
+    }
+    for (size_t i = 0; i < k->n; i++) {
+        add(&s[ALL], &k->it[i]);
+        add(&s[k->it[i].chunks > 0 ? PREFILL : DECODES], &k->it[i]);
+    }
+    for (int i = 0; i < SUMS; i++) {
+        gsl_sort(s[i].error, 1, s[i].n);
+        s[i].median = s[i].n ? gsl_stats_median_from_sorted_data(s[i].error, 1, s[i].n) : (double)NAN;
+        s[i].p95 = s[i].n ? gsl_stats_quantile_from_sorted_data(s[i].error, 1, s[i].n, 0.95) : (double)NAN;
+        s[i].largest = s[i].n ? s[i].error[s[i].n - 1] : (double)NAN;
+    }
+    return 0;
+}
+
+static bool met(const struct sum *s)
+{
+    return s->median <= MEDIAN_MAX && s->p95 <= P95_MAX;
+}
+
+static void print_text(const struct check *k, const struct sum *s)
+{
+    printf("%s: %zu steps of %s on %s\n  simulated %s%s\n\n", k->c->replay, k->n, k->model, k->device,
+           k->c->profile ? "with " : "as the plan says", k->c->profile ? k->c->profile : "");
+    printf("  %-16s%8s%14s%14s%10s%14s%10s%10s\n", "steps", "n", "measured s", "simulated s", "total", "median error",
+           "p95", "largest");
+    for (int i = 0; i < SUMS; i++) {
+        if (s[i].n > 0) {
+            printf("  %-16s%8zu%14.4f%14.4f%+8.2f %%%12.2f %%%8.2f %%%8.2f %%\n", s[i].name, s[i].n, s[i].measured_s,
+                   s[i].simulated_s, 100 * (s[i].simulated_s / s[i].measured_s - 1), 100 * s[i].median, 100 * s[i].p95,
+                   100 * s[i].largest);
+        }
+    }
+    printf("\n  median at most 5 %% and p95 at most 10 %%: %s\n", met(&s[ALL]) ? "met" : "not met");
+}
+
+static void print_json(const struct check *k, const struct sum *s)
+{
+    struct json_writer w;
+    json_begin(&w, stdout, true);
+    json_object(&w);
+    json_kv_string(&w, "schema", "steelyard.check-replay/1");
+    json_kv_string(&w, "replay", k->c->replay);
+    json_kv_string(&w, "profile", k->c->profile);
+    json_kv_string(&w, "device", k->device);
+    json_kv_string(&w, "model", k->model);
+    for (int i = 0; i < SUMS; i++) {
+        json_key(&w, s[i].name);
+        json_object(&w);
+        json_kv_int(&w, "steps", (int64_t)s[i].n);
+        json_kv_double(&w, "measured_s", s[i].measured_s);
+        json_kv_double(&w, "simulated_s", s[i].simulated_s);
+        json_kv_double(&w, "median_error", s[i].median);
+        json_kv_double(&w, "p95_error", s[i].p95);
+        json_kv_double(&w, "max_error", s[i].largest);
+        json_end(&w);
+    }
+    json_kv_bool(&w, "met", met(&s[ALL]));
+    json_end(&w);
+    printf("\n");
+}
+
+int fit_check_replay(const struct fit_check *c, struct arena *ar, struct err *e)
+{
+    struct check k = {.c = c, .ar = ar, .e = e};
+    struct sum s[SUMS];
+    if (!c->profile != !c->plan) {
+        return err_set(e, SIM_E_USAGE, "--check-replay: --profile and --plan go together");
+    }
+    if (read_replay(&k) == 0 && use_profile(&k) == 0 && sum_up(&k, s) == 0) {
+        (c->json ? print_json : print_text)(&k, s);
+        if (!met(&s[ALL])) {
+            err_set(e, SIM_E_GOAL, "%s: median error %.1f %%, p95 %.1f %%: more than 5 and 10 %%", c->replay,
+                    100 * s[ALL].median, 100 * s[ALL].p95);
+        }
+    }
+    json_in_release(&k.doc);
+    return e->code;
+}
