@@ -52,6 +52,7 @@ struct config_origin {
 struct config_args {
     const char *file; /* CONFIG or NULL */
     size_t n_set, cap_set;
+    size_t n_weak;       /* of those set, the first ones yield to the file: what a measured run says of itself */
     const char **set; /* "key=value" with the flag it came from: "--gpu" ... */
     const char **flag;
     bool no_environment; /* leave STEELYARD_* alone: the flags say everything */

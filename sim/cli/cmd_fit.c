@@ -10,27 +10,29 @@
 #include "calibrate/probe_file.h"
 #include "sim/cli/cli.h"
 #include "sim/cli/fit_check.h"
+#include "sim/cli/fit_engine.h"
 #include "sim/cli/fit_report.h"
 #include "sim/core/opt.h"
 
 static const char usage[] =
     "usage: steelyard fit PROBE.json --gpu GPU --model MODEL [--tp N] -o PROFILE\n"
     "       steelyard fit MEASUREMENTS --from SOURCE --gpu GPU --model MODEL [--tp N] -o PROFILE\n"
+    "       steelyard fit RUN... --from run [--profile HARDWARE] [--held-out RUN] [...] -o ENGINE.json\n"
     "       steelyard fit --check-replay REPLAY.json [--profile PROFILE --plan PLAN.jsonl]\n"
     "\n"
     "Turns measured kernel times into a profile for the cost model table{profile=PROFILE} and reports the\n"
     "error per family of kernels on points that were left out of the fit, beside the error of the plain\n"
     "roofline on the same points.\n"
     "\n"
-    "  --from SOURCE      whose tables MEASUREMENTS (a folder) holds; a file of steelyard-probe says so\n"
-    "                     itself:\n"
-    "                       probe           the file of steelyard-probe (calibrate/probe), whole or cut short\n"
+    "  --from SOURCE      whose tables MEASUREMENTS (a folder) holds; a probe's file says so itself:\n"
+    "                       probe           file of steelyard-probe, whole or cut short\n"
     "                       aiconfigurator  matrix products, attention, experts, all-reduces\n"
     "                       llmservingsim   layers and attention inside vLLM, unequal contexts\n"
     "                       vidur           operators of a layer, all-reduces; attention assumed\n"
     "                       frontier        attention with FlashInfer; matrix products assumed\n"
     "                       distserve       coefficients of iterations (--engine vllm: those of vLLM)\n"
     "                       vtc             request times of S-LoRA on A10G\n"
+    "                       run             a real engine's requests or steps, see below\n"
     "  --gpu GPU          bundled name or profile\n"
     "  --model MODEL      bundled name or config.json\n"
     "  --tp N             tensor-parallel degree (default 1)\n"
@@ -43,15 +45,28 @@ static const char usage[] =
     "  --format FORMAT    report as text (default), json or csv\n"
     "  --data-dir DIR     folder with llms/ and gpus/\n"
     "\n"
-    "  --check-replay REPLAY  steps that steelyard-probe --replay executed against their simulation: the\n"
+    "With --from run the engine's own times are fitted to measured runs (files that steelyard replay\n"
+    "takes), and nothing of the hardware: host time of a step and of a sequence, the way to and from the\n"
+    "client, the first step of all. They are written as a configuration for run and replay. A log of\n"
+    "engine steps (CSV with n_decode, decode_tok, prefill_tok, duration_s) gives the host times alone.\n"
+    "  --profile HARDWARE profile of the kernels; default: the cost model of the configuration\n"
+    "  --held-out RUN     a run to check with; may repeat (default: every other tenth of the time)\n"
+    "  --config CONFIG    and the flags of a configuration as for steelyard replay, over what the runs\n"
+    "                     say of themselves\n"
+    "  --quiet            no progress line\n"
+    "\n"
+    "  --check-replay REPLAY  steps that the probe executed against their simulation: the\n"
     "                     plan's own, or with --profile and --plan that of a profile. Status 1 when the\n"
     "                     median error is above 5 % or the 95th percentile above 10 %.\n"
+    "  --plan PLAN        the plan that was executed, as steelyard run wrote it\n"
     "\n"
     "Examples:\n"
     "  steelyard fit probe.json --gpu h200 --model llama-3.1-8b -o h200-llama.json --plots residuals\n"
-    "  steelyard fit --check-replay replay.json --profile h200-llama.json --plan plan.jsonl\n"
     "  steelyard fit ../shared/data/profiles/llmservingsim --from llmservingsim \\\n"
-    "      --gpu rtx-pro-6000 --model llama-3.1-8b -o rtx-llama.json\n";
+    "      --gpu rtx-pro-6000 --model llama-3.1-8b -o rtx-llama.json\n"
+    "  steelyard fit codegen.csv.gz --from run --profile h100-llama.json \\\n"
+    "      --held-out roleplay.csv.gz -o engine.json\n"
+    "  steelyard fit --check-replay replay.json --profile h200-llama.json --plan plan.jsonl\n";
 
 extern const struct subcommand cmd_fit;
 
@@ -92,11 +107,12 @@ static int check_source(const struct options *o, struct err *e)
 {
     const char *names[32];
     size_t n = 0;
-    while (n < 32 && fit_sources[n].name) {
+    while (n < 31 && fit_sources[n].name) {
         names[n] = fit_sources[n].name;
         n++;
     }
     if (!fit_source_find(o->q.source)) {
+        names[n++] = "run";
         return cli_not_known("source", o->q.source, names, n, " (steelyard fit --help)", SIM_E_USAGE, e);
     }
     return 0;
@@ -137,12 +153,20 @@ static int check_replay(struct options *o, struct err *e)
     return 0;
 }
 
+static bool of_run(char **argv, int i)
+{
+    return cli_flag("--held-out", argv, i) || cli_flag("--config", argv, i) || cli_flag("--quiet", argv, i);
+}
+
 static int parse(struct options *o, int argc, char **argv, struct err *e)
 {
     for (int i = 1; i < argc; i++) {
         int rc = flags(o, argc, argv, &i, e);
         if (rc < 0) {
             return rc;
+        }
+        if (rc == 0 && of_run(argv, i)) {
+            return err_set(e, SIM_E_USAGE, "option '%s' goes with --from run", argv[i]);
         }
         if (rc == 0 && (argv[i][0] == '-' || o->q.dir)) {
             return cli_unknown(&cmd_fit, argv[i], e);
@@ -155,6 +179,85 @@ static int parse(struct options *o, int argc, char **argv, struct err *e)
         o->q.source = "probe";
     }
     return o->replay.replay ? check_replay(o, e) : check(o, e);
+}
+
+/* ---- the words of --from run: those of a configuration, too ---- */
+
+struct run_words {
+    struct fit_engine q;
+    struct config_args args;
+    const char *format, *from;
+};
+
+static int run_word(struct run_words *o, int argc, char **argv, int *i, struct arena *ar, struct err *e)
+{
+    const struct {
+        const char *name;
+        const char **value;
+    } known[] = {{"--from", &o->from},      {"--profile", &o->q.profile}, {"--output", &o->q.output},
+                 {"-o", &o->q.output},      {"--format", &o->format},     {"--config", &o->args.file},
+                 {"--held-out", &o->q.held[o->q.n_held]}};
+    for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++) {
+        int rc = cli_flag_value(known[k].name, argc, argv, i, known[k].value, e);
+        if (rc != 0) {
+            o->q.n_held += rc > 0 && known[k].value == &o->q.held[o->q.n_held];
+            return rc;
+        }
+    }
+    if (cli_flag("--quiet", argv, *i) || cli_flag("-q", argv, *i)) {
+        o->q.quiet = true;
+        return 1;
+    }
+    int rc = cli_config_flag(&o->args, argc, argv, i, ar, e);
+    if (rc == 0 && argv[*i][0] == '-') {
+        return cli_unknown(&cmd_fit, argv[*i], e);
+    }
+    if (rc == 0) {
+        o->q.run[o->q.n_runs++] = argv[*i];
+    }
+    return rc < 0 ? rc : 1;
+}
+
+static int check_run(struct run_words *o, struct err *e)
+{
+    if (o->q.n_runs == 0 || !o->q.output) {
+        return err_set(e, SIM_E_USAGE, "fit --from run: no %s given (see steelyard fit --help)",
+                       o->q.output ? "measured run" : "-o FILE");
+    }
+    o->q.json = o->format && strcmp(o->format, "json") == 0;
+    if (o->format && !o->q.json && strcmp(o->format, "text") != 0) {
+        return cli_not_known("format", o->format, fit_formats, 2, " (text, json)", SIM_E_USAGE, e);
+    }
+    return 0;
+}
+
+static int fit_from_run(int argc, char **argv, struct arena *ar, struct err *e)
+{
+    struct run_words o = {.q = {.args = &o.args}};
+    o.q.run = arena_calloc(ar, (size_t)argc + 1, sizeof(*o.q.run));
+    o.q.held = arena_calloc(ar, (size_t)argc + 1, sizeof(*o.q.held));
+    if (!o.q.run || !o.q.held) {
+        return err_set(e, SIM_E_NOMEM, "out of memory");
+    }
+    for (int i = 1; i < argc; i++) {
+        if (run_word(&o, argc, argv, &i, ar, e) < 0) {
+            return e->code;
+        }
+    }
+    if (check_run(&o, e) < 0) {
+        return e->code;
+    }
+    return fit_steps_is(o.q.run[0]) ? fit_steps(&o.q, ar, e) : fit_engine(&o.q, ar, e);
+}
+
+static bool says_run(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--from=run") == 0 || (strcmp(argv[i], "--from") == 0 && i + 1 < argc && strcmp(argv[i + 1], "run") == 0)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Written beside and moved over, so that a reader never sees half a profile. */
@@ -196,7 +299,9 @@ static int run(int argc, char **argv, struct err *e)
 {
     struct arena ar = {0};
     struct options o = {0};
-    if (parse(&o, argc, argv, e) == 0) {
+    if (says_run(argc, argv)) {
+        fit_from_run(argc, argv, &ar, e);
+    } else if (parse(&o, argc, argv, e) == 0) {
         if (o.replay.replay) {
             fit_check_replay(&o.replay, &ar, e);
         } else {

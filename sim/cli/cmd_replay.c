@@ -22,8 +22,8 @@ static const char usage[] =
     "\n"
     "Plays the requests of a measured run on the simulated machine and prints what was measured, what\n"
     "was simulated and the relative error. The run's engine, model, GPU, limits and scheduler are taken\n"
-    "from its description beside the file (runs.json, or NAME__meta.json); flags below come last and\n"
-    "win. Without a description the configuration has to say everything.\n"
+    "from its description beside the file (runs.json, or NAME__meta.json); CONFIG wins over it, and flags\n"
+    "win over both. Without a description the configuration has to say everything.\n"
     "\n"
     "With several files a summary follows: median and largest error over the runs.\n"
     "\n"
@@ -174,8 +174,11 @@ static int resolve(struct outcome *t, const struct options *o, const char *file,
 {
     struct config_args args = {.file = o->args.file};
 
-    if (replay_meta_find(&t->meta, file, &args, &t->ar, e) < 0 ||
-        config_args_add(&args, "replay", "trace", file, &t->ar, e) < 0) {
+    if (replay_meta_find(&t->meta, file, &args, &t->ar, e) < 0) {
+        return e->code;
+    }
+    args.n_weak = args.n_set;
+    if (config_args_add(&args, "replay", "trace", file, &t->ar, e) < 0) {
         return e->code;
     }
     for (size_t i = 0; i < o->args.n_set; i++) {

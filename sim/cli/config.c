@@ -315,6 +315,10 @@ static int read_flags(struct resolver *r, const struct config_args *a, struct er
         if (!key || !where) {
             return no_memory(e);
         }
+        const struct opt_row *row = opt_find(run_options, key);
+        if (i < a->n_weak && row && r->in_file[row - run_options]) {
+            continue;
+        }
         int rc = put(r, where, a->flag[i], key, equal + 1, e);
         if (rc < 0) {
             return rc;

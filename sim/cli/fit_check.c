@@ -10,8 +10,7 @@
 
 #include "calibrate/probe/json_in.h"
 #include "calibrate/probe/plan.h"
-#include "models/cost.h"
-#include "models/profile.h"
+#include "sim/cli/fit_model.h"
 #include "sim/core/json.h"
 
 #define FILE_LIMIT ((size_t)256 << 20)
@@ -99,34 +98,6 @@ static int read_replay(struct check *k)
 
 /* ---- simulating with a profile ---- */
 
-struct model {
-    const struct cost_ops *ops;
-    void *state;
-};
-
-/* Device time alone: the probe's clock runs from the first kernel to the last. Padding is the replay's own. */
-static int open_model(struct check *k, struct model *m)
-{
-    static const char *const set[][2] = {
-        {"step_us", "0"}, {"seq_us", "0"}, {"wait_us", "0"}, {"graph_pad", "off"}, {"anyway", "on"}};
-    struct cost_env env = {.tp = 1, .max_seqs = 1024, .arena = k->ar};
-    m->ops = cost_find("table");
-    m->state = m->ops ? arena_alloc(k->ar, m->ops->state_size) : NULL;
-    if (!m->state) {
-        return err_set(k->e, SIM_E_NOMEM, "out of memory");
-    }
-    if (opt_defaults(m->ops->options, m->state, k->ar, k->e) < 0 ||
-        opt_set_by_name(m->ops->options, m->state, "", "profile", k->c->profile, k->ar, k->e) < 0) {
-        return k->e->code;
-    }
-    for (size_t i = 0; i < sizeof(set) / sizeof(set[0]); i++) {
-        if (opt_set_by_name(m->ops->options, m->state, "", set[i][0], set[i][1], k->ar, k->e) < 0) {
-            return k->e->code;
-        }
-    }
-    return m->ops->init(m->state, &env, k->e);
-}
-
 static struct batch_shape shape_of(const struct plan_step *s, int64_t graph)
 {
     /* A graph is replayed at its own size: the sequences that fill it up are sampled, and attend to nothing. */
@@ -146,32 +117,33 @@ static struct batch_shape shape_of(const struct plan_step *s, int64_t graph)
     return b;
 }
 
-static int simulate(struct check *k, const struct model *m, const struct plan *p)
+static int simulate(struct check *k, const struct fit_model *m, const struct plan *p)
 {
     for (size_t i = 0; i < k->n; i++) {
         struct iteration *it = &k->it[i];
         const struct plan_step *s = i < (size_t)p->n_step ? &p->steps[i] : NULL;
-        struct cost_affine r;
         if (!s || s->step != it->step || s->n_chunk != it->chunks || s->prefill_tok != it->prefill_tok ||
             s->n_decode != it->n_decode || s->decode_tok != it->decode_tok) {
             return err_set(k->e, SIM_E_DATA, "%s: iterations[%zu] is not step %zu of %s: another plan was executed",
                            k->c->replay, i, i, k->c->plan);
         }
         struct batch_shape b = shape_of(s, it->graph);
-        m->ops->iteration(m->state, &b, &r);
-        it->simulated_s = (double)r.base / SIM_TICKS_PER_NS * 1e-9;
+        it->simulated_s = fit_model_s(m, &b);
     }
     return 0;
 }
 
+/* Device time alone: the probe's clock runs from the first kernel to the last. Padding is the replay's own. */
 static int use_profile(struct check *k)
 {
-    struct model m;
+    static const char *const options[][2] = {{"step_us", "0"},      {"seq_us", "0"}, {"wait_us", "0"},
+                                             {"graph_pad", "off"}, {"anyway", "on"}, {NULL, NULL}};
+    struct fit_model m;
     struct plan p;
     if (!k->c->profile) {
         return 0;
     }
-    if (open_model(k, &m) < 0 || plan_read(&p, k->c->plan, 0, k->e) < 0) {
+    if (fit_model_open(&m, k->c->profile, options, k->ar, k->e) < 0 || plan_read(&p, k->c->plan, 0, k->e) < 0) {
         return k->e->code;
     }
     int rc = simulate(k, &m, &p);
