@@ -395,6 +395,53 @@ static int report_errors(struct fit *f)
     return 0;
 }
 
+static int unknown_family(struct fit *f, const char *word)
+{
+    const char *list = "";
+    for (uint32_t i = 0; list && i < f->profile.n_terms; i++) {
+        const char *name = f->term[i].family;
+        bool seen = false;
+        for (uint32_t k = 0; k < i; k++) {
+            seen = seen || strcmp(f->term[k].family, name) == 0;
+        }
+        list = seen ? list : arena_printf(f->arena, "%s%s%s", list, *list ? ", " : "", name);
+    }
+    return err_set(f->err, SIM_E_USAGE, "--scale: no family '%s' in the profile (there are: %s)", word, list ? list : "");
+}
+
+/* Counts are multiplied, so that what was measured stays to be seen. */
+static int scale_family(struct fit *f, const char *word)
+{
+    const char *eq = strchr(word, '=');
+    const char *family = eq ? arena_strndup(f->arena, word, (size_t)(eq - word)) : NULL;
+    double by = 0;
+    bool any = false;
+    if (!eq || !text_to_double(eq + 1, &by) || !(by > 0 && by <= 100)) {
+        return err_set(f->err, SIM_E_USAGE, "--scale: '%s' is not FAMILY=FACTOR with a factor above 0, up to 100", word);
+    }
+    for (uint32_t i = 0; family && i < f->profile.n_terms; i++) {
+        bool is = strcmp(f->term[i].family, family) == 0;
+        f->term[i].count *= is ? by : 1;
+        any = any || is;
+    }
+    if (!any) {
+        return unknown_family(f, family ? family : word);
+    }
+    fit_note(f, "%s: all times taken %g times, as asked for; errors are those of the times as measured", family, by);
+    f->profile.provenance = arena_printf(f->arena, "%s; %s times %g", f->profile.provenance, family, by);
+    return f->profile.provenance ? 0 : err_set(f->err, SIM_E_NOMEM, "out of memory");
+}
+
+static int scale_all(struct fit *f)
+{
+    for (size_t i = 0; i < f->q->n_scale; i++) {
+        if (scale_family(f, f->q->scale[i]) < 0) {
+            return f->err->code;
+        }
+    }
+    return 0;
+}
+
 int fit_run(struct fit *f, const struct fit_request *q, struct arena *a, struct err *e)
 {
     const struct fit_source *s = fit_source_find(q->source);
@@ -413,7 +460,7 @@ int fit_run(struct fit *f, const struct fit_request *q, struct arena *a, struct 
     f->profile = (struct profile){.source = q->source, .gpu = f->gpu.name, .model = f->llm.name, .engine = "",
                                   .tp = q->tp, .term = f->term, .step_us = (double)NAN, .seq_us = (double)NAN,
                                   .wait_us = (double)NAN, .provenance = q->dir};
-    if (s->run(f) < 0 || report_errors(f) < 0) {
+    if (s->run(f) < 0 || report_errors(f) < 0 || scale_all(f) < 0) {
         return e->code;
     }
     return 0;

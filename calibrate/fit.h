@@ -28,6 +28,8 @@ struct fit_request {
     const char *collectives; /* folder with custom_allreduce.csv.gz; NULL = DIR, then DIR/../aiconfigurator */
     const char *version;     /* of the engine, "0.19.0": picks among tables of one GPU; NULL = the newest */
     uint32_t tp;
+    const char *const *scale; /* "attention=0.7": times of a family, as an engine with other kernels has them */
+    size_t n_scale;
 };
 
 /* The coefficients that a curve came out with, for the report. */

@@ -41,6 +41,8 @@ static const char usage[] =
     "  --collectives DIR  folder with custom_allreduce.csv.gz (default: MEASUREMENTS, or aiconfigurator\n"
     "                     beside it)\n"
     "  -o, --output FILE  the profile\n"
+    "  --scale FAMILY=X   a family's times X times as long, as attention=0.7 for an engine with faster\n"
+    "                     kernels than those that were measured; may repeat\n"
     "  --plots FOLDER     pictures of the residuals, one for each family\n"
     "  --format FORMAT    report as text (default), json or csv\n"
     "  --data-dir DIR     folder with llms/ and gpus/\n"
@@ -72,12 +74,23 @@ extern const struct subcommand cmd_fit;
 
 struct options {
     struct fit_request q;
-    const char *output, *tp, *format, *plots;
+    const char *output, *tp, *format, *plots, *one_scale;
+    const char *scale[FIT_FAMILIES];
     struct fit_check replay;
     fit_printer *print;
 };
 
 /* ---- words of the command line ---- */
+
+static int add_scale(struct options *o, struct err *e)
+{
+    if (o->q.n_scale == FIT_FAMILIES) {
+        return err_set(e, SIM_E_USAGE, "--scale: given more than %d times", FIT_FAMILIES);
+    }
+    o->scale[o->q.n_scale++] = o->one_scale;
+    o->q.scale = o->scale;
+    return 1;
+}
 
 static int flags(struct options *o, int argc, char **argv, int *i, struct err *e)
 {
@@ -91,11 +104,15 @@ static int flags(struct options *o, int argc, char **argv, int *i, struct err *e
         {"--collectives", &o->q.collectives},   {"--output", &o->output},
         {"-o", &o->output},             {"--format", &o->format},
         {"--data-dir", &o->q.data_dir}, {"--plots", &o->plots},
+        {"--scale", &o->one_scale},
         {"--check-replay", &o->replay.replay},  {"--plan", &o->replay.plan},
         {"--profile", &o->replay.profile},
     };
     for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++) {
         int rc = cli_flag_value(known[k].name, argc, argv, i, known[k].value, e);
+        if (rc > 0 && known[k].value == &o->one_scale) {
+            return add_scale(o, e);
+        }
         if (rc != 0) {
             return rc;
         }

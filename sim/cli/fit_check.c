@@ -5,96 +5,21 @@
 #include <gsl/gsl_statistics_double.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "calibrate/probe/json_in.h"
 #include "calibrate/probe/plan.h"
+#include "calibrate/replay_file.h"
 #include "sim/cli/fit_model.h"
 #include "sim/core/json.h"
 
-#define FILE_LIMIT ((size_t)256 << 20)
-#define STEPS_MAX  10000000
 #define MEDIAN_MAX 0.05
 #define P95_MAX    0.10
-
-struct iteration {
-    int64_t step, chunks, prefill_tok, n_decode, decode_tok, graph;
-    double measured_s, simulated_s;
-};
 
 struct check {
     const struct fit_check *c;
     struct arena *ar;
     struct err *e;
-    struct json_in_doc doc;
-    const char *device, *model;
-    struct iteration *it;
-    size_t n;
+    struct replay_file file;
 };
-
-/* ---- reading ---- */
-
-static int bad(struct check *k, size_t i, const char *key, const char *what)
-{
-    return err_set(k->e, SIM_E_DATA, "%s: iterations[%zu]: key '%s': %s", k->c->replay, i, key, what);
-}
-
-static int read_iteration(struct check *k, const struct json_in *v, size_t i)
-{
-    struct iteration *it = &k->it[i];
-    const struct {
-        const char *key;
-        int64_t *to;
-    } numbers[] = {{"step", &it->step},         {"chunks", &it->chunks},         {"prefill_tok", &it->prefill_tok},
-                   {"n_decode", &it->n_decode}, {"decode_tok", &it->decode_tok}, {"graph", &it->graph}};
-    for (size_t j = 0; j < sizeof(numbers) / sizeof(numbers[0]); j++) {
-        if (!json_in_int(json_in_get(v, numbers[j].key), 0, (int64_t)1 << 40, numbers[j].to)) {
-            return bad(k, i, numbers[j].key, "a whole number from 0 is expected");
-        }
-    }
-    it->measured_s = json_in_number(json_in_get(v, "measured_s"), (double)NAN);
-    it->simulated_s = json_in_number(json_in_get(v, "simulated_s"), (double)NAN);
-    if (!(it->measured_s > 0 && it->measured_s < 1e6)) {
-        return bad(k, i, "measured_s", "a time above 0 is expected");
-    }
-    if (!(it->simulated_s >= 0 && it->simulated_s < 1e6)) {
-        return bad(k, i, "simulated_s", "a time is expected");
-    }
-    return 0;
-}
-
-static int read_replay(struct check *k)
-{
-    size_t len, i = 0;
-    char *text = file_read(k->c->replay, FILE_LIMIT, &len, k->e);
-    int rc = text ? json_in_parse(&k->doc, text, len, k->c->replay, 1, k->e) : k->e->code;
-    free(text);
-    if (rc < 0) {
-        return rc;
-    }
-    const struct json_in *root = k->doc.root, *list = json_in_get(root, "iterations");
-    if (strcmp(json_in_string(json_in_get(root, "format"), ""), "steelyard-replay") != 0) {
-        return err_set(k->e, SIM_E_DATA, "%s: key 'format': is not \"steelyard-replay\": not a file of steelyard-probe "
-                                         "--replay", k->c->replay);
-    }
-    if (!list || list->type != JSON_IN_ARRAY || list->n == 0 || list->n > STEPS_MAX) {
-        return err_set(k->e, SIM_E_DATA, "%s: key 'iterations': no steps were executed", k->c->replay);
-    }
-    k->device = json_in_string(json_in_get(json_in_get(root, "device"), "name"), "a GPU without a name");
-    k->model = json_in_string(json_in_get(json_in_get(json_in_get(root, "plan"), "model"), "name"), "a model");
-    k->n = list->n;
-    k->it = arena_calloc(k->ar, k->n, sizeof(*k->it));
-    if (!k->it) {
-        return err_set(k->e, SIM_E_NOMEM, "out of memory");
-    }
-    for (const struct json_in *v = list->first; v; v = v->next) {
-        if (read_iteration(k, v, i++) < 0) {
-            return k->e->code;
-        }
-    }
-    return 0;
-}
 
 /* ---- simulating with a profile ---- */
 
@@ -119,8 +44,8 @@ static struct batch_shape shape_of(const struct plan_step *s, int64_t graph)
 
 static int simulate(struct check *k, const struct fit_model *m, const struct plan *p)
 {
-    for (size_t i = 0; i < k->n; i++) {
-        struct iteration *it = &k->it[i];
+    for (size_t i = 0; i < k->file.n; i++) {
+        struct replay_step *it = &k->file.step[i];
         const struct plan_step *s = i < (size_t)p->n_step ? &p->steps[i] : NULL;
         if (!s || s->step != it->step || s->n_chunk != it->chunks || s->prefill_tok != it->prefill_tok ||
             s->n_decode != it->n_decode || s->decode_tok != it->decode_tok) {
@@ -162,7 +87,7 @@ struct sum {
 
 enum { ALL, DECODES, PREFILL, SUMS };
 
-static void add(struct sum *s, const struct iteration *it)
+static void add(struct sum *s, const struct replay_step *it)
 {
     s->measured_s += it->measured_s;
     s->simulated_s += it->simulated_s;
@@ -173,14 +98,14 @@ static int sum_up(struct check *k, struct sum *s)
 {
     static const char *const names[SUMS] = {"all", "decodes alone", "with prefill"};
     for (int i = 0; i < SUMS; i++) {
-        s[i] = (struct sum){.name = names[i], .error = arena_calloc(k->ar, k->n, sizeof(double))};
+        s[i] = (struct sum){.name = names[i], .error = arena_calloc(k->ar, k->file.n, sizeof(double))};
         if (!s[i].error) {
             return err_set(k->e, SIM_E_NOMEM, "out of memory");
         }
     }
-    for (size_t i = 0; i < k->n; i++) {
-        add(&s[ALL], &k->it[i]);
-        add(&s[k->it[i].chunks > 0 ? PREFILL : DECODES], &k->it[i]);
+    for (size_t i = 0; i < k->file.n; i++) {
+        add(&s[ALL], &k->file.step[i]);
+        add(&s[k->file.step[i].chunks > 0 ? PREFILL : DECODES], &k->file.step[i]);
     }
     for (int i = 0; i < SUMS; i++) {
         gsl_sort(s[i].error, 1, s[i].n);
@@ -198,7 +123,7 @@ static bool met(const struct sum *s)
 
 static void print_text(const struct check *k, const struct sum *s)
 {
-    printf("%s: %zu steps of %s on %s\n  simulated %s%s\n\n", k->c->replay, k->n, k->model, k->device,
+    printf("%s: %zu steps of %s on %s\n  simulated %s%s\n\n", k->c->replay, k->file.n, k->file.model, k->file.device,
            k->c->profile ? "with " : "as the plan says", k->c->profile ? k->c->profile : "");
     printf("  %-16s%8s%14s%14s%10s%14s%10s%10s\n", "steps", "n", "measured s", "simulated s", "total", "median error",
            "p95", "largest");
@@ -208,6 +133,9 @@ static void print_text(const struct check *k, const struct sum *s)
                    s[i].simulated_s, 100 * (s[i].simulated_s / s[i].measured_s - 1), 100 * s[i].median, 100 * s[i].p95,
                    100 * s[i].largest);
         }
+    }
+    if (!k->file.complete) {
+        printf("\n  note: the replay was cut short\n");
     }
     printf("\n  median at most 5 %% and p95 at most 10 %%: %s\n", met(&s[ALL]) ? "met" : "not met");
 }
@@ -220,8 +148,8 @@ static void print_json(const struct check *k, const struct sum *s)
     json_kv_string(&w, "schema", "steelyard.check-replay/1");
     json_kv_string(&w, "replay", k->c->replay);
     json_kv_string(&w, "profile", k->c->profile);
-    json_kv_string(&w, "device", k->device);
-    json_kv_string(&w, "model", k->model);
+    json_kv_string(&w, "device", k->file.device);
+    json_kv_string(&w, "model", k->file.model);
     for (int i = 0; i < SUMS; i++) {
         json_key(&w, s[i].name);
         json_object(&w);
@@ -245,13 +173,13 @@ int fit_check_replay(const struct fit_check *c, struct arena *ar, struct err *e)
     if (!c->profile != !c->plan) {
         return err_set(e, SIM_E_USAGE, "--check-replay: --profile and --plan go together");
     }
-    if (read_replay(&k) == 0 && use_profile(&k) == 0 && sum_up(&k, s) == 0) {
+    if (replay_file_load(&k.file, c->replay, ar, e) == 0 && use_profile(&k) == 0 && sum_up(&k, s) == 0) {
         (c->json ? print_json : print_text)(&k, s);
         if (!met(&s[ALL])) {
             err_set(e, SIM_E_GOAL, "%s: median error %.1f %%, p95 %.1f %%: more than 5 and 10 %%", c->replay,
                     100 * s[ALL].median, 100 * s[ALL].p95);
         }
     }
-    json_in_release(&k.doc);
+    replay_file_release(&k.file);
     return e->code;
 }

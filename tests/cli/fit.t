@@ -52,6 +52,13 @@ $ steelyard fit probe.json --gpu a40 --model llama-3.1-8b -o p.json | grep note
 1>   note: sampler: 0 points of 'argmax' are too few; memory traffic stands in
 $ steelyard run --trace t.csv --gpu a40 --model llama-3.1-8b --cost 'table{profile=p.json}' --format csv 2>&1 | grep -c mean_tpot_ms
 1> 1
+$ steelyard fit probe.json --gpu a40 --model llama-3.1-8b --scale small=2 -o q.json
+2> steelyard: --scale: no family 'small' in the profile (there are: assumed)
+? 2
+$ steelyard fit probe.json --gpu a40 --model llama-3.1-8b --scale assumed=0.5 -o q.json --format json | grep -c 'assumed: all times taken 0.5 times'; tr ',' '\n' < p.json | grep '"count"' | head -1; tr ',' '\n' < q.json | grep '"count"' | head -1; rm q.json
+1> 1
+1> "count":32
+1> "count":16
 $ steelyard fit probe.json --gpu h100 --model llama-3.1-8b -o q.json
 2> steelyard: probe.json: key 'device.sm_count': 84 on NVIDIA A40, but GPU h100 has 132: another chip?
 ? 3
