@@ -9,8 +9,8 @@
 #include "sim/core/json.h"
 
 static const char usage[] =
-    "usage: steelyard list policies|predictors|batchers|routers|models|gpus|topologies|costs|traces|metrics\n"
-    "                      |options|evictions|prefetches|misses|routes [--json]\n"
+    "usage: steelyard list policies|predictors|batchers|routers|models|gpus|topologies|costs|traces\n"
+    "                      |metrics|options|evictions|prefetches|misses|routes [--json]\n"
     "\n"
     "Prints a name and a line about each. 'steelyard explain NAME' says more.\n"
     "\n"

@@ -166,6 +166,20 @@ const struct metric_def metric_glossary[] = {
      "Jain index over the clients of holistic fairness, HF = fairness.alpha * UFC / max UFC + "
      "(1 - fairness.alpha) * RFC / max RFC, with the counters that jain_ufc and jain_rfc define.", EQX},
 
+    {"ufc", "tok", G_FAIR, NULL,
+     "Of one client (clients of --format json, table client of a database): its user fairness counter, as "
+     "jain_ufc defines it.", EQX},
+    {"rfc", "1", G_FAIR, NULL,
+     "Of one client (clients of --format json, table client of a database): its resource fairness counter, "
+     "as jain_rfc defines it.", EQX},
+    {"hf", "1", G_FAIR, NULL,
+     "Of one client (clients of --format json, table client of a database): its holistic fairness score, as "
+     "jain_hf defines it; 1 is the client that had most of both.", EQX},
+    {"client_slo_attainment", "1", G_FAIR, NULL,
+     "Of one client (slo_attainment of clients in --format json and of table client in a database; 'in goal' in "
+     "the text): share of its requests and compound programs that met their goals, as slo_attainment counts "
+     "them; undefined where it has none with goals.", JIT},
+
     {"gpu_utilization", "1", G_ENG, "GPU busy (share of time)",
      "Share of the duration during which an engine step was under way, averaged over the replicas.", OWN},
     {"kv_utilization_mean", "1", G_ENG, "KV pool used, mean (share)",

@@ -153,8 +153,8 @@ static int check_schema(struct results *r, struct err *e)
     if (app != RESULTS_APPLICATION_ID) {
         return err_set(e, SIM_E_DATA, "%s is not a steelyard results database", r->path);
     }
-    if (version != RESULTS_SCHEMA) {
-        return err_set(e, SIM_E_DATA, "%s has schema %lld, this program knows %d", r->path,
+    if (version < 1 || version > RESULTS_SCHEMA) {
+        return err_set(e, SIM_E_DATA, "%s has schema %lld, this program knows 1 to %d", r->path,
                        (long long)version, RESULTS_SCHEMA);
     }
     return 0;
@@ -188,6 +188,28 @@ static int make_schema(struct results *r, struct err *e)
     return rc;
 }
 
+/* Under the write lock, too: two writers may find the old schema. */
+static int upgrade(struct results *r, struct err *e)
+{
+    int64_t app = 0;
+    int64_t version = 0;
+    char ids[80];
+    snprintf(ids, sizeof ids, "PRAGMA user_version=%d; COMMIT", RESULTS_SCHEMA);
+    int rc = db_int(r, "PRAGMA application_id", &app, e);
+    rc = rc < 0 ? rc : db_int(r, "PRAGMA user_version", &version, e);
+    if (rc < 0 || app != RESULTS_APPLICATION_ID || version != 1) {
+        return rc;
+    }
+    rc = db_exec(r, "BEGIN IMMEDIATE", e);
+    rc = rc < 0 ? rc : db_int(r, "PRAGMA user_version", &version, e);
+    if (rc == 0 && version == 1) {
+        rc = db_exec(r, results_upgrade_1, e);
+        rc = rc < 0 ? rc : db_exec(r, ids, e);
+    }
+    db_rollback(r);
+    return rc;
+}
+
 static int set_up(struct results *r, enum results_mode mode, struct err *e)
 {
     bool blank = false;
@@ -199,6 +221,9 @@ static int set_up(struct results *r, enum results_mode mode, struct err *e)
         rc = rc < 0 ? rc : make_schema(r, e);
     }
     rc = rc < 0 ? rc : db_exec(r, "PRAGMA synchronous=FULL", e);
+    if (rc == 0 && mode == RESULTS_CREATE) {
+        rc = upgrade(r, e);
+    }
     return rc < 0 ? rc : check_schema(r, e);
 }
 
@@ -438,12 +463,17 @@ static void bind_client(sqlite3_stmt *s, const struct client_result *c)
     bind_real(s, 10, c->mean_ttft_ms);
     bind_real(s, 11, c->mean_e2e_ms);
     bind_real(s, 12, c->mean_tpot_ms);
+    bind_real(s, 13, c->slo_attainment);
+    bind_real(s, 14, c->ufc);
+    bind_real(s, 15, c->rfc);
+    bind_real(s, 16, c->hf);
 }
 
 static int add_clients(struct results *r, int64_t id, const struct run_result *res, struct err *e)
 {
     sqlite3_stmt *s = NULL;
-    int rc = db_prepare(r, "INSERT INTO client VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)", &s, e);
+    int rc = db_prepare(r, "INSERT INTO client VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,"
+                            "?14,?15,?16)", &s, e);
     for (size_t i = 0; rc == 0 && i < res->n_clients; i++) {
         sqlite3_bind_int64(s, 1, id);
         sqlite3_bind_int64(s, 2, (int64_t)i);
@@ -585,13 +615,29 @@ static const char *const sql_copy[] = {
     "INSERT INTO main.metric SELECT new,k,name,unit,value FROM src.metric JOIN temp.map ON run=old",
     "INSERT INTO main.hist SELECT new,name,unit,low,high,n FROM src.hist JOIN temp.map ON run=old",
     "INSERT INTO main.series SELECT new,name,unit,k,t_s,value FROM src.series JOIN temp.map ON run=old",
-    "INSERT INTO main.client SELECT new,k,name,requests,completed,rejected,prompt_tok,output_tok,service,"
-    "mean_ttft_ms,mean_e2e_ms,mean_tpot_ms FROM src.client JOIN temp.map ON run=old",
     "INSERT INTO main.request SELECT new,serial,client,prompt_tok,output_tok,cached_tok,preemptions,"
     "arrival_ns,admit_ns,first_token_ns,finish_ns,status,reason,measured_ttft_s,measured_e2e_s"
     " FROM src.request JOIN temp.map ON run=old",
     "INSERT INTO main.run_log SELECT new,started,host,wall_s,argv FROM src.run_log JOIN temp.map ON run=old",
     NULL};
+
+#define CLIENT_COLUMNS                                                                             \
+    "new,k,name,requests,completed,rejected,prompt_tok,output_tok,service,mean_ttft_ms,mean_e2e_ms,mean_tpot_ms"
+
+static int copy_clients(struct results *into, struct err *e)
+{
+    int64_t version = 0;
+    int rc = db_int(into, "PRAGMA src.user_version", &version, e);
+    if (rc < 0) {
+        return rc;
+    }
+    return db_exec(into, version == 1
+                             ? "INSERT INTO main.client SELECT " CLIENT_COLUMNS ",NULL,NULL,NULL,NULL"
+                               " FROM src.client JOIN temp.map ON run=old"
+                             : "INSERT INTO main.client SELECT " CLIENT_COLUMNS ",slo_attainment,ufc,rfc,hf"
+                               " FROM src.client JOIN temp.map ON run=old",
+                   e);
+}
 
 static int copy_new(struct results *into, const char *from, struct results_merged *ret, struct err *e)
 {
@@ -610,6 +656,7 @@ static int copy_new(struct results *into, const char *from, struct results_merge
     for (size_t i = 0; rc == 0 && sql_copy[i]; i++) {
         rc = db_exec(into, sql_copy[i], e);
     }
+    rc = rc < 0 ? rc : copy_clients(into, e);
     ret->present = all - ret->added;
     return rc;
 }

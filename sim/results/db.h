@@ -14,7 +14,7 @@
 #include "sim/run.h"
 
 #define RESULTS_APPLICATION_ID 0x53544559 /* "STEY" */
-#define RESULTS_SCHEMA         1
+#define RESULTS_SCHEMA         2 /* 1 is read as it is, and brought up to 2 by whoever writes */
 
 struct results;
 

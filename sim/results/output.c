@@ -99,22 +99,37 @@ static void write_other_metrics(FILE *out, const struct run_result *r)
     }
 }
 
+static bool any_goals(const struct run_result *r)
+{
+    for (size_t i = 0; i < r->n_clients; i++) {
+        if (isfinite(r->clients[i].slo_attainment)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void write_clients(FILE *out, const struct run_result *r)
 {
     char ttft[40];
     char tpot[40];
     char e2el[40];
     write_rule(out, "Clients", '-');
-    fprintf(out, "%-16s %8s %9s %8s %10s %10s %12s %10s %10s %11s\n", "client", "requests",
+    bool goals = any_goals(r);
+    fprintf(out, "%-16s %8s %9s %8s %10s %10s %12s %10s %10s %11s%s\n", "client", "requests",
             "completed", "rejected", "input tok", "output tok", "service", "TTFT ms", "TPOT ms",
-            "E2EL ms");
+            "E2EL ms", goals ? " in goal" : "");
     for (size_t i = 0; i < r->n_clients && i < CLIENTS_SHOWN; i++) {
         const struct client_result *c = &r->clients[i];
-        fprintf(out, "%-16s %8llu %9llu %8llu %10llu %10llu %12.0f %10s %10s %11s\n", c->name,
+        fprintf(out, "%-16s %8llu %9llu %8llu %10llu %10llu %12.0f %10s %10s %11s", c->name,
                 (unsigned long long)c->requests, (unsigned long long)c->completed,
                 (unsigned long long)c->rejected, (unsigned long long)c->prompt_tok,
                 (unsigned long long)c->output_tok, c->service, number(c->mean_ttft_ms, "ms", ttft),
                 number(c->mean_tpot_ms, "ms", tpot), number(c->mean_e2e_ms, "ms", e2el));
+        if (goals) {
+            fprintf(out, " %7s", number(c->slo_attainment, "1", ttft));
+        }
+        fputc('\n', out);
     }
     if (r->n_clients > CLIENTS_SHOWN) {
         fprintf(out, "... and %zu more clients (--format json has all)\n",

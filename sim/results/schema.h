@@ -26,6 +26,7 @@ static const char results_schema[] =
     " run INTEGER NOT NULL REFERENCES run, k INTEGER NOT NULL, name TEXT, requests INTEGER,"
     " completed INTEGER, rejected INTEGER, prompt_tok INTEGER, output_tok INTEGER, service REAL,"
     " mean_ttft_ms REAL, mean_e2e_ms REAL, mean_tpot_ms REAL,"
+    " slo_attainment REAL, ufc REAL, rfc REAL, hf REAL,"
     " PRIMARY KEY(run, k)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE request("
     " run INTEGER NOT NULL REFERENCES run, serial INTEGER NOT NULL, client INTEGER,"
@@ -35,5 +36,10 @@ static const char results_schema[] =
     " PRIMARY KEY(run, serial)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE run_log("
     " run INTEGER PRIMARY KEY REFERENCES run, started TEXT, host TEXT, wall_s REAL, argv TEXT) STRICT;";
+
+/* From schema 1, which did not have these of clients. */
+static const char results_upgrade_1[] =
+    "ALTER TABLE client ADD COLUMN slo_attainment REAL; ALTER TABLE client ADD COLUMN ufc REAL;"
+    "ALTER TABLE client ADD COLUMN rfc REAL; ALTER TABLE client ADD COLUMN hf REAL;";
 
 #endif

@@ -56,7 +56,8 @@ static void make_rest(struct run_result *r, struct arena *a)
     r->n_clients = 1;
     r->clients = arena_alloc(a, sizeof *r->clients);
     r->clients[0] = (struct client_result){.name = "a", .requests = 3, .completed = 2, .service = 1.5,
-                                           .mean_ttft_ms = (double)NAN};
+                                           .mean_ttft_ms = (double)NAN, .slo_attainment = 0.5,
+                                           .ufc = 12.5, .rfc = 0.25, .hf = (double)NAN};
     r->verdict = RUN_BACKLOGGED;
     r->verdict_text = "97 % of capacity";
     r->policy_oracle = true;
@@ -189,6 +190,7 @@ static void test_round_trip(void **state)
     expect_sql(r, "SELECT name,unit,k,t_s,value FROM series",
                "service/0,tok,0,0.0,0.1\nservice/0,tok,1,2.5,null\n");
     expect_sql(r, "SELECT name,requests,completed,service,mean_ttft_ms FROM client", "a,3,2,1.5,null\n");
+    expect_sql(r, "SELECT slo_attainment,ufc,rfc,hf FROM client", "0.5,12.5,0.25,null\n");
     expect_sql(r, "SELECT serial,client,arrival_ns,admit_ns,status,reason,measured_ttft_s,"
                   "measured_e2e_s FROM request", "5,1,99,null,rejected,why,null,2.5\n");
     expect_sql(r, "SELECT started,wall_s FROM run_log", "today,1.0\n");
@@ -313,6 +315,43 @@ static void test_merge(void **state)
     free(want);
     results_close(whole);
     results_close(out);
+    folder_remove(&f);
+    arena_release(&a);
+}
+
+/* A database of schema 1 has no goals or counters of clients. It is read as it is, merged with none, and brought
+ * up to date by the first writer. */
+static void test_older_schema(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct folder f;
+    struct results_merged m;
+    sqlite3 *db = NULL;
+    folder_make(&f);
+    struct results *r = open_new(f.a);
+    add(r, 1, "aa", 1, &a);
+    results_close(r);
+    assert_int_equal(sqlite3_open(f.a, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "ALTER TABLE client DROP COLUMN slo_attainment;"
+                                  "ALTER TABLE client DROP COLUMN ufc; ALTER TABLE client DROP COLUMN rfc;"
+                                  "ALTER TABLE client DROP COLUMN hf; PRAGMA user_version=1", NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    assert_int_equal(results_open(&r, f.a, RESULTS_READ, NULL), 0);
+    expect_sql(r, "PRAGMA user_version", "1\n");
+    expect_sql(r, "SELECT * FROM client", "1,0,a,3,2,0,0,0,1.5,null,0.0,0.0\n");
+    results_close(r);
+    r = open_new(f.out);
+    assert_int_equal(results_merge(r, f.a, &m, NULL), 0);
+    assert_int_equal(m.added, 1);
+    expect_sql(r, "SELECT name,service,slo_attainment,ufc,rfc,hf FROM client", "a,1.5,null,null,null,null\n");
+    results_close(r);
+    r = open_new(f.a);
+    expect_sql(r, "PRAGMA user_version", "2\n");
+    add(r, 2, "aa", 2, &a);
+    expect_sql(r, "SELECT run,slo_attainment,ufc FROM client", "1,null,null\n2,0.5,12.5\n");
+    results_close(r);
     folder_remove(&f);
     arena_release(&a);
 }
@@ -496,6 +535,7 @@ int main(void)
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_once_and_numbers),
         cmocka_unit_test(test_opening),
+        cmocka_unit_test(test_older_schema),
         cmocka_unit_test(test_merge),
         cmocka_unit_test(test_merge_conflicts),
         cmocka_unit_test(test_threads_same_bytes),
