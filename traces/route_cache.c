@@ -176,76 +176,103 @@ double route_cache_hits(const struct route_layer *l, enum route_cache policy, ui
 struct foresight {
     const struct route_layer *l;
     uint32_t capacity, m, held;
-    uint32_t soon[ROUTE_EXPERTS_MAX]; /* uses in the next m tokens */
-    uint32_t last[ROUTE_EXPERTS_MAX]; /* last use */
-    bool in[ROUTE_EXPERTS_MAX], asked[ROUTE_EXPERTS_MAX];
+    const uint32_t *again;            /* [token][k]: its next use in the sequence, as a number of a use */
+    uint32_t soon[ROUTE_EXPERTS_MAX]; /* uses in the rest of this token and the m - 1 after it */
+    uint32_t last[ROUTE_EXPERTS_MAX]; /* number of the last use */
+    uint32_t next[ROUTE_EXPERTS_MAX]; /* and of the next one */
+    bool in[ROUTE_EXPERTS_MAX];
 };
 
-static uint32_t least_soon(const struct foresight *f)
+/* Does x go out rather than y? */
+static bool sooner_out(const struct foresight *f, uint32_t x, uint32_t y)
+{
+    if (f->m == 0) {
+        return f->next[x] > f->next[y];
+    }
+    return f->soon[x] < f->soon[y] || (f->soon[x] == f->soon[y] && f->last[x] < f->last[y]);
+}
+
+static void take_in(struct foresight *f, uint32_t expert)
 {
     uint32_t out = NEVER;
-    for (uint32_t x = 0; x < f->l->experts; x++) {
-        if (!f->in[x] || f->asked[x]) {
-            continue;
-        }
-        if (out == NEVER || f->soon[x] < f->soon[out] || (f->soon[x] == f->soon[out] && f->last[x] < f->last[out])) {
+    for (uint32_t x = 0; x < f->l->experts && f->held == f->capacity; x++) {
+        if (f->in[x] && (out == NEVER || sooner_out(f, x, out))) {
             out = x;
         }
     }
-    return out;
-}
-
-static uint32_t foresee(struct foresight *f, uint32_t expert)
-{
-    if (f->in[expert]) {
-        return 1;
-    }
-    uint32_t out = f->held < f->capacity ? NEVER : least_soon(f);
-    bool filling = f->held < f->capacity;
-    if (!filling && out == NEVER) {
-        return 0;
-    }
-    f->held += filling;
-    if (!filling) {
+    if (out != NEVER) {
         f->in[out] = false;
+        f->held--;
     }
     f->in[expert] = true;
-    return filling;
+    f->held++;
+}
+
+static uint32_t hits_of(const struct foresight *f, const uint16_t *e)
+{
+    uint32_t hits = 0, held = f->held;
+    for (uint32_t i = 0; i < f->l->top_k; i++) {
+        bool free_place = !f->in[e[i]] && held < f->capacity;
+        hits += f->in[e[i]] || free_place;
+        held += free_place;
+    }
+    return hits;
+}
+
+static void look_ahead(struct foresight *f, uint32_t from, uint32_t to)
+{
+    size_t k = f->l->top_k;
+    for (size_t i = from * k; i < to * k; i++) {
+        f->soon[f->l->expert[i]]++;
+    }
 }
 
 static uint64_t foresee_sequence(struct foresight *f, uint32_t from, uint32_t to)
 {
-    uint32_t k = f->l->top_k;
-    const uint16_t *e = f->l->expert;
+    uint32_t k = f->l->top_k, end = to - from < f->m ? to : from + f->m;
     uint64_t hits = 0;
-    for (size_t i = (size_t)from * k; i < (size_t)to * k && i < ((size_t)from + f->m) * k; i++) {
-        f->soon[e[i]]++;
-    }
-    for (size_t t = from; t < to; t++) {
+    look_ahead(f, from, end);
+    for (uint32_t t = from; t < to; t++) {
+        const uint16_t *e = f->l->expert + (size_t)t * k;
+        hits += hits_of(f, e);
         for (uint32_t i = 0; i < k; i++) {
-            f->soon[e[t * k + i]]--;
-            f->asked[e[t * k + i]] = true;
-            f->last[e[t * k + i]] = (uint32_t)t;
-            if (t + f->m < to) {
-                f->soon[e[(t + f->m) * k + i]]++;
+            f->soon[e[i]] -= f->m > 0;
+            f->last[e[i]] = t * k + i;
+            f->next[e[i]] = f->again[(size_t)t * k + i];
+            if (!f->in[e[i]]) {
+                take_in(f, e[i]);
             }
         }
-        for (uint32_t i = 0; i < k; i++) {
-            hits += foresee(f, e[t * k + i]);
-        }
-        for (uint32_t i = 0; i < k; i++) {
-            f->asked[e[t * k + i]] = false;
+        if (f->m > 0 && to - t > f->m) {
+            look_ahead(f, t + f->m, t + f->m + 1);
         }
     }
     return hits;
 }
 
+/* Numbers of next uses inside each sequence. */
+static uint32_t *find_again(const struct route_layer *l)
+{
+    uint32_t k = l->top_k, *again = malloc((size_t)route_layer_tokens(l) * k * sizeof(*again));
+    for (uint32_t s = 0; s < l->sequences && again; s++) {
+        uint32_t next[ROUTE_EXPERTS_MAX];
+        memset(next, 0xff, sizeof(next));
+        for (uint32_t i = l->start[s + 1] * k; i-- > l->start[s] * k;) {
+            again[i] = next[l->expert[i]];
+            next[l->expert[i]] = i;
+        }
+    }
+    return again;
+}
+
 double route_cache_foresight(const struct route_layer *l, uint32_t capacity, uint32_t m)
 {
+    uint32_t *again = find_again(l);
     uint64_t hits = 0;
-    for (uint32_t s = 0; s < l->sequences; s++) {
-        struct foresight f = {.l = l, .capacity = capacity, .m = m};
+    for (uint32_t s = 0; s < l->sequences && again; s++) {
+        struct foresight f = {.l = l, .capacity = capacity, .m = m, .again = again};
         hits += foresee_sequence(&f, l->start[s], l->start[s + 1]);
     }
-    return (double)hits / ((double)route_layer_tokens(l) * l->top_k);
+    free(again);
+    return again ? (double)hits / ((double)route_layer_tokens(l) * l->top_k) : -1;
 }

@@ -45,8 +45,10 @@ extern const char *const route_cache_names[]; /* NULL-terminated */
  * of this sample, BELADY evicts what is needed last. `miss`, if not NULL, is [top_k + 1]: the share of tokens
  * with so many misses. < 0 when out of memory. */
 double route_cache_hits(const struct route_layer *l, enum route_cache policy, uint32_t capacity, double *miss);
-/* Segment cache best hit rate (arXiv 2505.16056): what is used least in the next m tokens goes out, of equals
- * the one used longest ago. Each sequence starts with an empty cache whose filling is free. */
+/* Segment cache best hit rate (arXiv 2505.16056): what is used least in the m tokens from the present one on
+ * goes out, of equals the one used longest ago; m = 0: all is foreseen, what is used last goes out. As there,
+ * each sequence starts with an empty cache whose filling is free, a newcomer is always let in, and another
+ * expert of the same token may go out for it. < 0 when out of memory. */
 double route_cache_foresight(const struct route_layer *l, uint32_t capacity, uint32_t m);
 
 /* ---- which experts work together ---- */
@@ -95,7 +97,7 @@ struct route_stats {
     uint32_t capacity[ROUTE_CACHES];
     double hits[ROUTE_POLICIES][ROUTE_CACHES];
     double misses[ROUTE_POLICIES][ROUTE_CACHES][ROUTE_TOP_K_MAX + 1];
-    double foresight[3], optimum[3]; /* C = 1, 2, 3 times top_k: with m = 16, and Belady's */
+    double foresight[3], foreseen[3]; /* C = 1, 2, 3 times top_k: with m = 16, and all foreseen */
     double list_size[ROUTE_ALPHAS];
     double peers[3]; /* 4, 8, 16 */
     double pairs_top10;

@@ -79,8 +79,8 @@ static int caches(struct work *w, const struct route_layer *l)
     }
     for (uint32_t i = 0; i < 3 && hits >= 0; i++) {
         r->foresight[i] += w->part * route_cache_foresight(l, (i + 1) * l->top_k, SEGMENT);
-        hits = route_cache_hits(l, ROUTE_BELADY, (i + 1) * l->top_k, NULL);
-        r->optimum[i] += w->part * hits;
+        hits = route_cache_foresight(l, (i + 1) * l->top_k, 0);
+        r->foreseen[i] += w->part * hits;
     }
     return hits < 0 ? SIM_E_NOMEM : 0;
 }

@@ -145,6 +145,9 @@ static void print_caches(const struct route_stats *s)
         snprintf(name, sizeof(name), "  %s", route_cache_names[p]);
         line(name, "%6.3f", s->hits[p], ROUTE_CACHES);
     }
+    printf("  who foresees 16 tokens reaches %.3f %.3f %.3f with %u, %u, %u experts; all of a sequence: %.3f %.3f "
+           "%.3f\n", s->foresight[0], s->foresight[1], s->foresight[2], s->shape.top_k, 2 * s->shape.top_k,
+           3 * s->shape.top_k, s->foreseen[0], s->foreseen[1], s->foreseen[2]);
     printf("misses of a token in a layer: share of tokens\n");
     for (uint32_t p = ROUTE_LRU; p <= ROUTE_STATIC; p += ROUTE_STATIC - ROUTE_LRU) {
         for (uint32_t i = 1; i < ROUTE_CACHES; i += 1 + (i == 3)) {
@@ -256,6 +259,8 @@ static void write_caches(struct json_writer *w, const struct route_stats *s)
         json_end(w);
         json_end(w);
     }
+    write_list(w, "foresight_16_at_1_2_3_top_k", s->foresight, 3);
+    write_list(w, "foresight_all_at_1_2_3_top_k", s->foreseen, 3);
     json_end(w);
 }
 

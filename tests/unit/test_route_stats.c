@@ -78,7 +78,9 @@ static void test_caches(void **state)
     near(miss[0], 3.0 / 6, 1e-12);
     near(route_cache_hits(&hand, ROUTE_BELADY, 2, NULL), 6.0 / 12, 1e-12);
     near(route_cache_hits(&hand, ROUTE_LRU, 4, NULL), 8.0 / 12, 1e-12); /* four first uses */
-    near(route_cache_foresight(&hand, 2, 2), 7.0 / 12, 1e-12);
+    near(route_cache_foresight(&hand, 2, 2), 8.0 / 12, 1e-12); /* four fill, 0 | 0 | 2 | - 1 */
+    near(route_cache_foresight(&hand, 2, 0), 8.0 / 12, 1e-12);
+    near(route_cache_foresight(&hand, 2, 1), 7.0 / 12, 1e-12); /* 2 goes out before its use */
 }
 
 /* ---- the optimum, by search: best[set] = most hits so far with this set in the cache ---- */
