@@ -14,7 +14,7 @@
 #include "sim/cli/cli.h"
 #include "sim/fabric/topology.h"
 #include "sim/observe/metrics_glossary.h"
-#include "traces/routes.h"
+#include "traces/routes_synth.h"
 #include "traces/synth.h"
 #include "traces/trace.h"
 
@@ -149,7 +149,19 @@ ADD_PLUGINS(add_predictors, predictors, predictor_ops)
 ADD_PLUGINS(add_evictions, evict_policies, evict_ops)
 ADD_PLUGINS(add_prefetches, prefetch_policies, prefetch_ops)
 ADD_PLUGINS(add_misses, miss_policies, miss_ops)
-ADD_PLUGINS(add_routes, routes_sources, routes_ops)
+ADD_PLUGINS(add_route_sources, routes_sources, routes_ops)
+
+static size_t add_routes(struct catalog_item *items, struct arena *ar)
+{
+    size_t n = add_route_sources(items);
+    for (const struct router_preset *p = router_presets; p->name && n < MAX_ITEMS; p++) {
+        items[n++] = (struct catalog_item){
+            .name = arena_printf(ar, "synth{preset=%s}", p->name),
+            .summary = arena_printf(ar, "%u of %u experts in %u layers; %s", p->shape.top_k, p->shape.experts,
+                                    p->shape.layers, p->provenance)};
+    }
+    return n;
+}
 
 static size_t add_traces(struct catalog_item *items, struct arena *ar)
 {
@@ -242,7 +254,7 @@ const struct catalog_item *catalog_items(enum catalog_kind k, const char *data_d
         *ret_n = add_misses(items);
         break;
     case CATALOG_ROUTES:
-        *ret_n = add_routes(items);
+        *ret_n = add_routes(items, ar);
         break;
     case CATALOG_TRACE:
         *ret_n = add_traces(items, ar);
