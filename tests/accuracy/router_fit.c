@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Fits the latent-factor router to the published statistics of a model's routes by random search around its
- * present preset, and prints parameters with the statistics on other seeds. Usage: router_fit PRESET [TRIES] */
+ * present preset, and prints parameters with the statistics on other seeds. Some minutes for a model; w_q is
+ * held above .04, as a table of caches alone does not tell it from 0. Usage: router_fit PRESET [TRIES] */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,7 +112,7 @@ static struct params neighbour(const struct params *p, uint32_t try, double scal
         u[i] = rng_uniform(s, try, i);
     }
     struct params q = {round(moved(p->dim, 6 * scale, u[0], 3, 40)),
-                       moved(p->sigma_a, 0.15 * scale, u[1], 0, 1), moved(p->w_q, 0.2 * scale, u[2], 0, 0.7),
+                       moved(p->sigma_a, 0.15 * scale, u[1], 0, 1), moved(p->w_q, 0.2 * scale, u[2], 0.04, 0.7),
                        moved(p->w_f, 0.2 * scale, u[3], 0, 0.9), moved(p->rho, 0.15 * scale, u[4], 0, 0.99),
                        moved(p->sigma_n, 0.25 * scale, u[5], 0, 1.5)};
     q.w_f = q.w_q + q.w_f > 1 ? 1 - q.w_q : q.w_f;
