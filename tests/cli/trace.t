@@ -197,6 +197,7 @@ $ steelyard trace info --experts r.csv
 1>   decayed               0.125  0.125  0.250  0.250  0.500  0.500
 1>   static                0.333  0.333  0.667  0.667  0.833  0.833
 1>   belady                0.333  0.333  0.500  0.500  0.667  0.667
+1>   who foresees 16 tokens reaches 0.625 1.000 1.000 with 2, 4, 6 experts; all of a sequence: 0.625 1.000 1.000
 1> misses of a token in a layer: share of tokens
 1>   lru, 1 experts        0.000  0.250  0.750
 1>   lru, 2 experts        0.000  0.500  0.500
@@ -230,9 +231,7 @@ $ steelyard trace info --experts 'recorded{file=r.csv}' --sequences 1 --format j
 1>     "cv": 0.7453559924999299,
 1>     "zipf": 0.9553079170365243,
 1>     "top_parts": [
-$ steelyard trace info --experts 'synth{preset=olmoe-1b-7b}' --sequences 2 --lengths 32 | sed -n 1,4p
-1> routes                 synth{preset=olmoe-1b-7b}
-1> from                   latent-factor router, olmoe-1b-7b: 2.9 % RMS over 7 statistics; c not fitted
+$ steelyard trace info --experts 'synth{preset=olmoe-1b-7b}' --sequences 2 --lengths 32 | sed -n 3,4p
 1> experts                8 of 64 in each of 16 MoE layers
 1> sample                 64 tokens of 2 sequences
 $ steelyard trace info --experts uniform --model deepseek-v2-lite --sequences 2 --lengths 32 | sed -n 2,4p
