@@ -11,6 +11,7 @@
 
 #include "sim/cli/route_info.h"
 #include "sim/core/json.h"
+#include "sim/core/u64_map.h"
 #include "traces/info.h"
 #include "traces/trace.h"
 #include "traces/write.h"
@@ -348,8 +349,50 @@ static bool wanted(const struct part *p, const struct trace *t, const struct arr
     return p->n_clients == 0;
 }
 
-static int copy(struct trace *t, struct trace_writer *w, const struct part *p, struct progress *line,
-                struct err *e)
+/* Calls of programs that were copied: nobody can wait for one that was cut away. */
+struct copied_calls {
+    struct u64_map session, call; /* session -> number; number and call -> 1 */
+    uint64_t *after;              /* of the present call */
+    uint32_t cap;
+};
+
+static bool grow_after(struct copied_calls *c, uint32_t n)
+{
+    uint64_t *after = realloc(c->after, n * sizeof(*after));
+    c->after = after ? after : c->after;
+    c->cap = after ? n : c->cap;
+    return after != NULL;
+}
+
+static uint64_t call_key(uint32_t session, uint64_t call)
+{
+    return (uint64_t)session << 32 | call;
+}
+
+static bool keep_calls(struct copied_calls *c, struct arrival *a)
+{
+    uint32_t *session, *call, n = 0;
+    if (a->session == 0 || (a->call == 0 && a->n_after == 0)) {
+        return true;
+    }
+    session = u64_map_add(&c->session, a->session);
+    if (!session || (a->n_after > c->cap && !grow_after(c, a->n_after))) {
+        return false;
+    }
+    *session = *session ? *session : c->session.n;
+    for (uint32_t i = 0; i < a->n_after; i++) {
+        if (u64_map_find(&c->call, call_key(*session, a->after[i]))) {
+            c->after[n++] = a->after[i];
+        }
+    }
+    a->after = c->after;
+    a->n_after = n;
+    call = a->call ? u64_map_add(&c->call, call_key(*session, a->call)) : session;
+    return call != NULL;
+}
+
+static int copy(struct trace *t, struct trace_writer *w, const struct part *p, struct copied_calls *calls,
+                struct progress *line, struct err *e)
 {
     struct arrival a;
     int64_t n = 0;
@@ -368,6 +411,9 @@ static int copy(struct trace *t, struct trace_writer *w, const struct part *p, s
             continue;
         }
         a.time_ns -= p->shift_ns;
+        if (!keep_calls(calls, &a)) {
+            return err_set(e, SIM_E_NOMEM, "out of memory for calls of programs");
+        }
         rc = trace_writer_put(w, &a, e);
         if (rc < 0) {
             return rc;
@@ -410,7 +456,11 @@ static int copy_part(const struct request *q, const struct part *p, struct err *
     rc = trace_writer_open(&w, path, trace_form_of_path(path), t, e);
     if (rc >= 0) {
         progress_begin(&line, "writing", !q->quiet && strcmp(path, "-") != 0);
-        rc = copy(t, w, p, &line, e);
+        struct copied_calls calls = {.cap = 0};
+        rc = copy(t, w, p, &calls, &line, e);
+        u64_map_release(&calls.session);
+        u64_map_release(&calls.call);
+        free(calls.after);
         progress_end(&line);
         int closed = trace_writer_close(w, e);
         rc = rc < 0 ? rc : closed;

@@ -259,3 +259,23 @@ $ steelyard trace info r.csv --model mixtral-8x7b
 $ steelyard trace info --experts r.csv --format xml
 2> steelyard: --format xml: text or json
 ? 2
+# Programs that are graphs of calls: who was cut away is waited for no more, so that the rest can be played.
+$ printf 'time_s,prompt_tokens,output_tokens,session,gap_s,call,after\n0,9,1,1,,1,\n1,9,1,1,0.5,2,1\n2,9,1,1,0.5,3,1\n3,9,1,1,0.25,4,2-3\n4,9,1,1,,5,4\n' > graph.csv
+$ steelyard trace cut graph.csv --from 2 -o - | cut -d, -f1,10,12,18,19
+1> time_s,session,gap_s,call,after
+1> 0,1,0.5,3,
+1> 1,1,0.25,4,3
+1> 2,1,,5,4
+$ steelyard trace cut graph.csv --from 2 -o cut.packed; steelyard run --trace cut.packed --set load.sessions=on --set cost=linear{set=a10g-slora} --set kv.tokens=1000 --format csv | grep ^completed
+1> completed,3,1
+$ steelyard trace synth 'programs{graphs=-;1;3}' -o -
+2> steelyard: graphs '-;1;3': 1 to 8 graphs separated by |, each 1 to 64 calls separated by ;, each - or up to 16 numbers of calls before it joined by +
+? 2
+$ steelyard run --trace graph.csv --set load.sessions=on --set cost=linear{set=a10g-slora} --set kv.tokens=1000 --format csv | grep ^completed
+1> completed,5,1
+$ sed 's/,2-3$/,2-6/' graph.csv > bad.csv; steelyard run --trace bad.csv --set load.sessions=on --set cost=linear{set=a10g-slora} --set kv.tokens=1000
+2> steelyard: bad.csv:5: column 'after': call 4 cannot be waited for here (calls have numbers from 1, and none waits for itself)
+? 3
+$ sed 's/,2-3$/,2 6/' graph.csv > bad.csv; steelyard run --trace bad.csv --set load.sessions=on --set cost=linear{set=a10g-slora} --set kv.tokens=1000
+2> steelyard: bad.csv: session 1: the call at 3 s waits for call 6, which does not come before it
+? 3

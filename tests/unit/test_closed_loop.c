@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "sim/run.h"
+#include "sim/workload.h"
 
 #define MOST 16
 #define MS   ((sim_ns)1000000)
@@ -224,6 +225,45 @@ static void test_graph_without_gap(void **state)
     assert_int_equal(k.row[2].arrival_ns, k.row[1].finish_ns + 300 * MS);
 }
 
+/* A compound program began with its first call, in each pass over the trace anew; everybody else by himself. */
+static void test_began(void **state)
+{
+    static const double want_s[] = {1, 2, 1, 4, 1}; /* of the first pass */
+    char path[] = "/tmp/steelyard-began-XXXXXX";
+    int fd = mkstemp(path);
+    const char *csv = "time_s,prompt_tokens,output_tokens,session,turn,slo_class\n"
+                      "1,1,1,7,0,compound\n2,1,1,,,\n3,1,1,7,1,compound\n4,1,1,8,0,latency\n5,1,1,7,2,compound\n";
+    struct arena a = {0};
+    struct err e = {0};
+    struct run_config c;
+    struct workload w;
+    struct arrival got;
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, csv, strlen(csv)), (ssize_t)strlen(csv));
+    close(fd);
+    assert_int_equal(opt_defaults(run_options, &c, &a, &e), 0);
+    c.trace = path;
+    c.trace_repeat = 2;
+    assert_int_equal(workload_open(&w, &c, &a, &e), 0);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(workload_next(&w, &got, &e), 1);
+        if (i < 5) {
+            assert_int_equal(got.began_ns, (sim_ns)(want_s[i] * 1e9));
+        } else if (i == 5) {
+            assert_int_equal(got.began_ns, got.time_ns);
+            assert_true(got.time_ns > 5000 * MS);
+        } else if (i == 7 || i == 9) {
+            assert_true(got.began_ns > 5000 * MS && got.began_ns < got.time_ns);
+        }
+    }
+    assert_int_equal(workload_next(&w, &got, &e), 0);
+    workload_close(&w);
+    unlink(path);
+    arena_release(&a);
+}
+
 /* Same times, in any order of the file: who is waited for must come before. */
 static void graph_error(const char *csv, const char *part)
 {
@@ -272,6 +312,7 @@ int main(void)
         cmocka_unit_test(test_freed_turn_overtakes),
         cmocka_unit_test(test_stages_wait_for_all_calls),
         cmocka_unit_test(test_stage_without_gap),
+        cmocka_unit_test(test_began),
         cmocka_unit_test(test_graph),
         cmocka_unit_test(test_graph_without_gap),
         cmocka_unit_test(test_graph_errors),

@@ -297,7 +297,8 @@ static int step_through(struct sight *s, struct rng_stream r, struct err *e)
     }
     for (;;) {
         enum engine_event what;
-        sim_ns at = engine_next_ns(&s->e, &what), cut = at + (sim_ns)rng_range(r, ++n, 9, 0, 300000000);
+        sim_ns at = engine_next_ns(&s->e, &what), later = (sim_ns)rng_range(r, ++n, 9, 0, 300000000);
+        sim_ns cut = at < SIM_NEVER - later ? at + later : SIM_NEVER;
         sim_ns next = s->sent < JOBS ? s->job[s->sent].arrival : SIM_NEVER;
 
         if (at == SIM_NEVER && next == SIM_NEVER) {
