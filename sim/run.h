@@ -11,6 +11,8 @@
 #include "sim/core/slo_class.h"
 #include "sim/core/types.h"
 
+enum run_sampling { SAMPLING_PLAIN, SAMPLING_SORT, SAMPLING_SELECT };
+
 /* Every field is described by a row of run_options (its key, unit, range, default, help). Immutable
  * after parsing, so that one configuration can feed many threads. */
 struct run_config {
@@ -60,6 +62,7 @@ struct run_config {
     double output_delay_s;    /* "engine.output_delay": token out to client */
     double cold_start_s;      /* "engine.cold_start": added to the first step of a run */
     double step_overhead_s;   /* "engine.step_overhead": host time added to every step */
+    int64_t sampling;         /* "engine.sampling": enum run_sampling */
     /* run */
     int64_t seed, replication;
     bool skip;                /* "skip": fast-forward; off = --no-skip */

@@ -163,7 +163,7 @@ void point_list_release(struct point_list *p)
     p->n = p->cap = 0;
 }
 
-static int add(struct point_list *p, const struct point *v, struct err *e)
+int point_add(struct point_list *p, const struct point *v, struct err *e)
 {
     if (p->n == p->cap) {
         size_t cap = p->cap ? 2 * p->cap : 256;
@@ -221,7 +221,7 @@ static int read_rows(struct point_list *ret, struct point_row *r, const struct p
         if (!p.id) {
             return err_set(e, SIM_E_NOMEM, "out of memory");
         }
-        if (f->read(r, &p, e) < 0 || add(ret, &p, e) < 0) {
+        if (f->read(r, &p, e) < 0 || point_add(ret, &p, e) < 0) {
             return e->code;
         }
     }

@@ -10,7 +10,7 @@
 #include "sim/core/arena.h"
 #include "sim/core/err.h"
 
-#define POINT_MEASURES 3
+#define POINT_MEASURES 9
 
 /* One published number and the simulated one that it is held against: a metric of a run, or
  * "e2el_per_token", the mean latency over the mean number of output tokens, which by Little's law is what
@@ -27,10 +27,12 @@ struct point {
     const char *weight_dtype;     /* NULL = the model's own */
     uint32_t tp;
     uint32_t prompt_low, prompt_high, output_low, output_high; /* tokens, drawn evenly */
-    uint32_t concurrency; /* requests in flight; a batch: all of them sent at once */
+    uint32_t concurrency; /* requests in flight; a batch: all of them sent at once; 0 = open loop */
+    double rate;          /* of the open loop, 1/s; 0 = all at once */
     uint32_t requests;    /* in all */
     const char *batcher;
     bool http;            /* requests come over HTTP */
+    bool greedy;          /* the client asks for temperature 0 */
     const char *note;     /* what was assumed; NULL = nothing */
     const char *skip;     /* why the row cannot be simulated; NULL = it can */
     struct measure measure[POINT_MEASURES];
@@ -47,6 +49,10 @@ struct point_list {
  * The input is closed in every case. */
 int point_list_read(struct point_list *ret, struct trace_input *in, struct arena *a, struct err *e);
 void point_list_release(struct point_list *p);
+/* The one point of `vllm bench serve --save-result` without --save-detailed: 1 = read, 0 = it is something
+ * else, < 0 = error. The GPU is not in such a file. */
+int point_list_bench(struct point_list *ret, const char *text, size_t len, const char *name, struct arena *a,
+                     struct err *e);
 
 /* ---- for the readers: one row of a sheet into *p, which holds the defaults; < 0 = error ---- */
 struct point_row {
@@ -63,6 +69,7 @@ struct point_format {
 extern const struct point_format point_silicon, point_mlenergy, point_splitwise, point_argonne, point_sweep,
     point_stages, point_ttft, point_rate, point_plain;
 
+int point_add(struct point_list *p, const struct point *v, struct err *e);
 /* Field i of the row, by the order of the format's columns, without blanks around it; lives as long as the arena. */
 const char *point_text(struct point_row *r, int i);
 /* A number within low..high; an empty field is NaN. */

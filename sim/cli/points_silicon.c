@@ -81,6 +81,7 @@ static int read_row(struct point_row *r, struct point *p, struct err *e)
         return e->code;
     }
     p->requests = ROUNDS * p->concurrency;
+    p->greedy = inferencemax; /* its client sends temperature 0 */
     p->skip = left_out(r, p, pp, dp);
     p->batcher = point_batcher(p->engine, p->version, inferencemax && vllm ? BUDGET : 0, 0, r->a);
     point_measure(p, "mean_ttft_ms", "ms", "mean_ttft_ms", ttft, 1);

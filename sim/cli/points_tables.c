@@ -46,7 +46,8 @@ static int ml_row(struct point_row *r, struct point *p, struct err *e)
     p->output_high = (uint32_t)fmax(1.5 * output, 2);
     p->requests = ML_ROUNDS * p->concurrency;
     p->note = "prompt lengths are not published: guessed by task; answers spread evenly around the mean";
-    p->batcher = point_batcher("vllm", "0.11", 0, p->concurrency, r->a);
+    p->version = "0.11"; /* ML.ENERGY v3, late 2025 */
+    p->batcher = point_batcher("vllm", p->version, 0, p->concurrency, r->a);
     if (strcmp(task, "image-chat") == 0 || strcmp(task, "video-chat") == 0) {
         p->skip = "image and video input";
     }

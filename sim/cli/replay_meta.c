@@ -121,12 +121,15 @@ int replay_http(struct config_args *args, const char *origin, struct arena *ar, 
 
 /* From the client to the engine and back: over HTTP, or 1.1 ms for an engine in the client's process,
  * which a description shows by the engine's arguments. */
+static bool is_in_process(const cJSON *run)
+{
+    return cJSON_GetObjectItemCaseSensitive(run, "max_model_len") &&
+           cJSON_GetObjectItemCaseSensitive(run, "enable_expert_parallel");
+}
+
 static int give_path(const cJSON *run, struct config_args *args, struct arena *ar, struct err *e)
 {
-    bool in_process = cJSON_GetObjectItemCaseSensitive(run, "max_model_len") &&
-                      cJSON_GetObjectItemCaseSensitive(run, "enable_expert_parallel");
-
-    return in_process ? give(args, "engine.request_delay", "1.1ms", ar, e)
+    return is_in_process(run) ? give(args, "engine.request_delay", "1.1ms", ar, e)
                       : replay_http(args, "the run's description", ar, e);
 }
 
@@ -150,6 +153,21 @@ static void note_left_out(struct replay_meta *m, const cJSON *run, struct arena 
     }
 }
 
+/* Over HTTP the server's default applies, which is the model's; a program with the engine inside says what it
+ * wants, and what that is is not recorded. */
+static int give_sampling(struct replay_meta *m, const cJSON *run, const char *version, struct config_args *args,
+                         struct arena *ar, struct err *e)
+{
+    const char *model = m->model ? replay_model_name(m->model, ar) : NULL;
+    const char *how = model ? replay_sampling(model, version) : NULL;
+
+    if (!how || is_in_process(run)) {
+        return 0;
+    }
+    add_note(m, arena_printf(ar, "sampled by top-p or top-k as %s's generation_config.json asks", model), ar);
+    return give(args, "engine.sampling", how, ar, e);
+}
+
 static int give_vllm(struct replay_meta *m, const cJSON *run, struct config_args *args,
                      struct arena *ar, struct err *e)
 {
@@ -165,7 +183,7 @@ static int give_vllm(struct replay_meta *m, const cJSON *run, struct config_args
     if (give(args, "batcher", vllm_batcher(run, version, ar), ar, e) < 0 ||
         give_number(args, "tp", tp, ar, e) < 0 ||
         give_number(args, "kv.blocks", number_of(run, "kv_blocks_gpu"), ar, e) < 0 ||
-        give_path(run, args, ar, e) < 0) {
+        give_path(run, args, ar, e) < 0 || give_sampling(m, run, version, args, ar, e) < 0) {
         return e->code;
     }
     return m->model ? give(args, "model", replay_model_name(m->model, ar), ar, e) : 0;
@@ -258,6 +276,39 @@ static int from_meta(struct replay_meta *m, const char *path, struct config_args
     return rc;
 }
 
+/* The detailed result of `vllm bench serve` describes its load and model itself: with --max-concurrency a
+ * closed loop, whose start times are the measured run's and not ours. */
+static int from_bench(struct replay_meta *m, const char *path, struct config_args *args, struct arena *ar, struct err *e)
+{
+    struct err quiet = {0};
+    cJSON *o = json_parse_file(path, &quiet);
+    const cJSON *lens = o ? cJSON_GetObjectItemCaseSensitive(o, "input_lens") : NULL;
+    double flight;
+    int rc = 0;
+
+    if (!lens) { /* the reader of the trace says what is wrong */
+        cJSON_Delete(o);
+        return 0;
+    }
+    m->where = path;
+    m->engine = "vLLM (version not recorded)";
+    m->model = text_of(o, "model_id", ar);
+    m->measured_total_s = number_of(o, "duration");
+    add_note(m, "GPU, TP and the engine's settings are not in a benchmark's result: --gpu, --tp, --batcher say them", ar);
+    flight = number_of(o, "max_concurrency");
+    if (m->model) {
+        rc = give(args, "model", replay_model_name(m->model, ar), ar, e);
+    }
+    if (rc == 0 && flight >= 1) {
+        add_note(m, "a closed loop: sent again when answered, not at the recorded times", ar);
+        rc = give_number(args, "load.concurrency", flight, ar, e);
+        rc = rc < 0 ? rc : give(args, "load.scale", "1e6", ar, e);
+    }
+    rc = rc < 0 ? rc : replay_http(args, "the benchmark's result", ar, e);
+    cJSON_Delete(o);
+    return rc;
+}
+
 /* Prompts share prefixes only as far as NAME__prefix_blocks.csv[.gz] beside the requests tells. */
 static void look_for_prefixes(struct replay_meta *m, const char *folder, int base_length, struct arena *ar)
 {
@@ -310,5 +361,5 @@ int replay_meta_find(struct replay_meta *m, const char *path, struct config_args
         }
         return from_meta(m, meta, args, ar, e);
     }
-    return 0;
+    return strstr(path, ".json") ? from_bench(m, path, args, ar, e) : 0;
 }

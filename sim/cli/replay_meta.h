@@ -18,6 +18,10 @@ const char *replay_gpu_name(const char *said);
 /* Bundled name of a model by its hub id: without the organisation and what does not change the shape. NULL
  * = no memory. */
 const char *replay_model_name(const char *said, struct arena *ar);
+/* Value of engine.sampling for a model behind vLLM's server whose clients set nothing: the server takes the
+ * model's generation_config.json, and for many that asks for top-p or top-k. NULL = plain. `version` as in
+ * "0.15.1"; "" = the newest. */
+const char *replay_sampling(const char *model, const char *version);
 /* Why a model that is not bundled cannot be simulated. */
 const char *replay_model_trouble(const char *name);
 

@@ -2,6 +2,7 @@
  *
  * Names in descriptions of recorded runs -> bundled names. */
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -85,6 +86,23 @@ const char *replay_model_name(const char *said, struct arena *ar)
     while (cut_suffix(s)) {
     }
     return alias(s);
+}
+
+/* generation_config.json on the hub: top_p 0.9 in Llama 2 and 3, top_p 0.8 or 0.95 and top_k 20 in Qwen,
+ * top_p 0.95 and top_k 64 in Gemma 3, top_p 0.95 in DeepSeek-R1. None in CodeLlama, Mixtral, Mistral-Nemo,
+ * gpt-oss. vLLM replaced the sort by a kernel of its own in February 2026 (pull request 33538), so from 0.17. */
+const char *replay_sampling(const char *model, const char *version)
+{
+    static const char *const filtered[] = {"llama-2", "llama-3", "qwen2.5", "qwen3", "gemma-3", "deepseek-"};
+    unsigned major = 0, minor = 0;
+    bool dated = sscanf(version, "%u.%u", &major, &minor) == 2;
+
+    for (size_t i = 0; i < sizeof(filtered) / sizeof(filtered[0]); i++) {
+        if (strncmp(model, filtered[i], strlen(filtered[i])) == 0) {
+            return dated && major == 0 && minor < 17 ? "sort" : "select";
+        }
+    }
+    return NULL;
 }
 
 const char *replay_model_trouble(const char *name)

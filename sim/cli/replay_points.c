@@ -16,6 +16,19 @@ static const char *const cost_names[POINT_COSTS] = {"table", "roofline"};
 
 /* ---- one point ---- */
 
+/* What the user has set for a key; NULL = nothing. */
+static const char *said(const struct point_settings *s, const char *key)
+{
+    size_t n = strlen(key);
+
+    for (size_t i = s->args->n_set; i > 0; i--) {
+        if (strncmp(s->args->set[i - 1], key, n) == 0 && s->args->set[i - 1][n] == '=') {
+            return s->args->set[i - 1] + n + 1;
+        }
+    }
+    return NULL;
+}
+
 static const char *dtype_said(const struct point *p)
 {
     return p->weight_dtype ? p->weight_dtype : "auto";
@@ -58,17 +71,18 @@ static int give(struct config_args *args, const char *key, const char *value, st
     return config_args_add(args, "the measured point", key, value, a, e);
 }
 
-/* All requests are there at once (a nanosecond apart); as many as were in flight are let in. */
+/* A closed loop: all requests are there at once (a nanosecond apart), as many as were in flight are let in. */
 static int give_load(struct config_args *args, const struct point *p, struct arena *a, struct err *e)
 {
     const char *prompt = range(p->prompt_low, p->prompt_high, a), *output = range(p->output_low, p->output_high, a);
-    const char *trace = prompt && output ? arena_printf(a, "synth:uniform{rates=1e9,requests=%u,prompt=%s,output=%s}",
-                                                        p->requests, prompt, output) : NULL;
+    const char *process = p->rate > 0 ? "poisson" : "uniform";
+    const char *trace = prompt && output ? arena_printf(a, "synth:%s{rates=%g,requests=%u,prompt=%s,output=%s}", process,
+                                                        p->rate > 0 ? p->rate : 1e9, p->requests, prompt, output) : NULL;
 
     if (give(args, "trace", trace, a, e) < 0) {
         return e->code;
     }
-    return give(args, "load.concurrency", arena_printf(a, "%u", p->concurrency), a, e);
+    return p->concurrency == 0 ? 0 : give(args, "load.concurrency", arena_printf(a, "%u", p->concurrency), a, e);
 }
 
 /* Host time of a step that nothing hides, beyond what the cost models count (0.2 ms): vLLM V1 without async
@@ -78,6 +92,14 @@ static const char *bare_host_time(const struct point *p)
     return strncmp(p->batcher, "vllm-v1{version=0.13", 20) == 0 ? "0.7ms"
            : strncmp(p->batcher, "vllm-v0", 7) == 0             ? "3.8ms"
                                                                 : NULL;
+}
+
+/* Only vLLM's own sampler sorts; the other engines have kernels without a sort, which count as plain. */
+static const char *sampling(const struct point_result *r)
+{
+    const struct point *p = r->point;
+
+    return p->http && !p->greedy && strcmp(p->engine, "vllm") == 0 ? replay_sampling(r->model, p->version) : NULL;
 }
 
 static int settings_of(struct config_args *args, const struct point_result *r, const struct point_settings *s,
@@ -90,12 +112,16 @@ static int settings_of(struct config_args *args, const struct point_result *r, c
         give(args, "batcher", p->batcher, a, e) < 0 || give(args, "cost", cost, a, e) < 0 ||
         (p->weight_dtype && give(args, "weight_dtype", p->weight_dtype, a, e) < 0) ||
         (bare_host_time(p) && give(args, "engine.step_overhead", bare_host_time(p), a, e) < 0) ||
+        (sampling(r) && give(args, "engine.sampling", sampling(r), a, e) < 0) ||
         (p->http && replay_http(args, "the measured point", a, e) < 0)) {
         return e->code;
     }
     for (size_t i = 0; i < s->args->n_set; i++) {
         const char *eq = strchr(s->args->set[i], '=');
 
+        if (strncmp(s->args->set[i], "cost=", 5) == 0) {
+            continue; /* stands beside the roofline, not for it */
+        }
         if (config_args_add(args, s->args->flag[i], arena_strndup(a, s->args->set[i], (size_t)(eq - s->args->set[i])),
                             eq + 1, a, e) < 0) {
             return e->code;
@@ -171,10 +197,16 @@ int replay_point(const struct point *p, const struct point_settings *s, struct p
                  struct arena *a, struct err *e)
 {
     const char *profile, *why = NULL;
-    char *table;
+    const char *table;
 
-    *ret = (struct point_result){.point = p, .gpu = replay_gpu_name(p->gpu), .model = replay_model_name(p->model, a)};
+    const char *gpu = said(s, "gpu"), *model = said(s, "model");
+
+    *ret = (struct point_result){.point = p, .gpu = gpu ? gpu : replay_gpu_name(p->gpu),
+                                 .model = model ? model : replay_model_name(p->model, a)};
     ret->why = p->skip;
+    if (!gpu && *p->gpu == '\0') {
+        return err_set(e, SIM_E_USAGE, "%s: the file does not name the GPU: give --gpu (and --tp where it was not 1)", p->id);
+    }
     if (!ret->gpu) {
         ret->gpu = p->gpu;
         ret->why = ret->why ? ret->why : "no data of this GPU";
@@ -182,7 +214,7 @@ int replay_point(const struct point *p, const struct point_settings *s, struct p
     if (!ret->model) {
         return err_set(e, SIM_E_NOMEM, "out of memory");
     }
-    if (!ret->why && !bundled(ret->model, a)) {
+    if (!ret->why && !model && !bundled(ret->model, a)) {
         ret->why = replay_model_trouble(ret->model);
     }
     if (!p->batcher && !ret->why) {
@@ -191,14 +223,16 @@ int replay_point(const struct point *p, const struct point_settings *s, struct p
     if (ret->why) {
         return 0;
     }
-    profile = find_profile(ret, s, &ret->why_no_table, a);
+    table = said(s, "cost");
+    profile = table ? NULL : find_profile(ret, s, &ret->why_no_table, a);
     if (s->dry_run) {
         return 0;
     }
-    if (try_cost(ret, s, POINT_ROOFLINE, "roofline", &ret->why, a, e) < 0 || ret->why || !profile) {
+    if (try_cost(ret, s, POINT_ROOFLINE, "roofline", &ret->why, a, e) < 0 || ret->why ||
+        (!profile && !table)) {
         return e->code;
     }
-    table = arena_printf(a, "table{profile=%s}", profile);
+    table = table ? table : arena_printf(a, "table{profile=%s}", profile);
     if (!table || try_cost(ret, s, POINT_TABLE, table, &why, a, e) < 0) {
         return table ? e->code : err_set(e, SIM_E_NOMEM, "out of memory");
     }

@@ -20,7 +20,7 @@ struct point_result {
 };
 
 struct point_settings {
-    const struct config_args *args; /* what the user has set; wins */
+    const struct config_args *args; /* what the user has set wins; a cost model stands beside the roofline */
     const char *profiles;           /* folder with GPU_MODEL_tpN_DTYPE.json; NULL = none */
     int (*progress)(void *ctx, double share, sim_ns now, uint64_t requests); /* as in run_hooks; NULL = none */
     bool dry_run;                   /* names and reasons only */

@@ -163,6 +163,7 @@ struct engine_config {
     sim_ns request_delay_ns;
     sim_ns request_serial_ns; /* the front end works on one request at a time */
     sim_tick step_overhead, cold_start; /* of every step; of the first one on top */
+    sim_tick row_overhead;              /* of every sampled sequence of a step */
     bool skip, check;
     double kv_block_bytes;  /* for swap and the host pool */
     double host_kv_bytes;

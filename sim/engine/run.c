@@ -211,7 +211,8 @@ static void epoch_open(struct engine *e, const struct step *s)
     } else if (e->cfg.execute(e->cfg.execute_ctx, e, s, e->cur_start_ns, &ep->cost, e->err) < 0) {
         ep->cost = (struct cost_affine){1, 0, 1};
     }
-    ep->cost.base += e->cfg.step_overhead;
+    ep->cost.base += e->cfg.step_overhead +
+                     e->cfg.row_overhead * ((sim_tick)s->shape.n_decode + s->shape.prefill_done);
     ep->open = plain_decode(s);
     if (e->n.steps == 0) {
         ep->cost.base += e->cfg.cold_start;

@@ -60,7 +60,7 @@ $ steelyard replay sums.csv bench.json
 1>
 1>   GPU            model                type   engine         metric            rows            real      table   |error|   roofline   |error|
 1>   h100           llama-3.1-8b         auto   vllm           mean_ttft_ms         2       75.00 ms           -         -    -21.0 %   +21.0 %
-1>                                                             mean_tpot_ms         2        8.50 ms           -         -    -21.3 %   +21.3 %
+1>                                                             mean_tpot_ms         2        8.50 ms           -         -    -21.0 %   +21.0 %
 1>
 1>   only the roofline:
 1>        2  llama-3.1-8b on h100: no profiles are given
@@ -73,3 +73,25 @@ $ steelyard replay sums.csv bench.json
 $ sed '2s/512/many/' sums.csv > broken.csv; steelyard replay broken.csv
 2> steelyard: broken.csv:2: column 'prompt_tokens': 'many' is not a number
 ? 3
+# A benchmark's result says its load; not its GPU.
+$ sed 's/"backend"/"model_id": "meta-llama\/Llama-3.1-8B", "max_concurrency": 1, "duration": 2.0, "backend"/' bench.json > closed.json; steelyard replay closed.json
+2> steelyard: closed.json: roofline needs a model and a GPU: give --gpu
+? 2
+$ steelyard replay closed.json --gpu h100 --format csv | grep -E 'duration|request_throughput' | cut -d, -f1-4
+1> closed,duration,s,2
+1> closed,request_throughput,1/s,1
+# Without --save-detailed it is one row of such a table.
+$ printf '{"date": "x", "model_id": "meta-llama/Llama-3.1-8B-Instruct", "completed": 20, "max_concurrency": 4, "request_rate": "inf", "total_input_tokens": 10240, "total_output_tokens": 1280, "mean_ttft_ms": 60, "mean_tpot_ms": 8}' > plain.json; steelyard replay plain.json
+2> steelyard: plain.json: the file does not name the GPU: give --gpu (and --tp where it was not 1)
+? 2
+$ steelyard replay plain.json --gpu h100 --format csv | cut -d, -f1-14
+1> set,id,engine,version,gpu,tp,model,weight_dtype,prompt_tokens,output_tokens,concurrency,metric,unit,real
+1> vllm bench serve,plain.json,vllm,,h100,1,llama-3.1-8b,auto,563,70,4,mean_ttft_ms,ms,60
+1> vllm bench serve,plain.json,vllm,,h100,1,llama-3.1-8b,auto,563,70,4,mean_tpot_ms,ms,8
+# What filters of the distribution cost: 17 us a row and 131072 words, here 128256, so 10 steps of one row take 0.166 ms more.
+$ printf 'time_s,prompt_tokens,output_tokens\n0,100,10\n' > one.csv; for s in plain sort; do steelyard run --trace one.csv --model llama-3.1-8b --gpu h100 --set engine.sampling=$s --format csv | sed -n 's/^mean_e2el_ms,\([^,]*\),.*/\1/p'; done | paste -sd' ' | awk '{printf "%.4f\n", $2 - $1}'
+1> 0.1663
+# A front end that takes a second for each request lets a burst of three into the queue one a second.
+$ printf 'time_s,prompt_tokens,output_tokens\n0,100,1\n0,100,1\n0,100,1\n' > burst.csv; for s in 0s 1s; do steelyard run --trace burst.csv --model llama-3.1-8b --gpu h100 --set engine.request_serial=$s --requests r.csv --format csv > m.csv; cut -d, -f9 r.csv | tail -n +2 | paste -sd' '; done
+1> 0.000000000 0.000000000 0.000000000
+1> 1.000000000 2.000000000 3.000000000

@@ -14,7 +14,7 @@ static void look_at(const struct point *p)
         abort();
     }
     if (!p->skip && (p->prompt_low > p->prompt_high || p->output_low > p->output_high || p->prompt_low == 0 ||
-                     p->output_low == 0 || p->concurrency == 0 || p->tp == 0)) {
+                     p->output_low == 0 || p->requests == 0 || p->tp == 0)) {
         abort();
     }
     for (uint32_t i = 0; i < p->n_measures; i++) {
@@ -31,7 +31,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct trace_input *in;
     struct point_list l;
 
-    if (trace_input_open_memory(&in, data, size, "fuzz.csv", &a, &e) == 0) {
+    if (size > 0 && data[0] == '{') {
+        if (point_list_bench(&l, (const char *)data, size, "fuzz.json", &a, &e) == 1) {
+            look_at(&l.point[0]);
+            point_list_release(&l);
+        }
+    } else if (trace_input_open_memory(&in, data, size, "fuzz.csv", &a, &e) == 0) {
         int rc = point_list_read(&l, in, &a, &e);
 
         if (rc < 0 && e.msg[0] == '\0') {

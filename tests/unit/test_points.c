@@ -165,6 +165,43 @@ static void own_table(void **state)
     arena_release(&a);
 }
 
+/* A benchmark's result without its requests: means of lengths, load, means of times. */
+static void bench(void **state)
+{
+    static const char text[] = "{\"model_id\": \"o/M\", \"completed\": 4, \"total_input_tokens\": 400, \"total_output_tokens\": 80, "
+                               "\"request_rate\": \"inf\", \"max_concurrency\": 2, \"mean_ttft_ms\": 50.5, \"output_throughput\": 99}";
+    static const char empty[] = "{\"completed\": 0, \"total_input_tokens\": 0}";
+    static const char requests[] = "{\"completed\": 1, \"total_input_tokens\": 1, \"input_lens\": [1]}";
+    struct arena a = {0};
+    struct err e = {0};
+    struct point_list l;
+
+    (void)state;
+    assert_int_equal(point_list_bench(&l, text, strlen(text), "b.json", &a, &e), 1);
+    assert_int_equal(l.n, 1);
+    assert_int_equal(l.point->prompt_low + l.point->prompt_high, 200);
+    assert_int_equal(l.point->output_low, 18);
+    assert_int_equal(l.point->concurrency, 2);
+    assert_true(l.point->rate <= 0);
+    assert_int_equal(l.point->requests, 4);
+    expect_measure(l.point, 0, "mean_ttft_ms", 50.5);
+    expect_measure(l.point, 1, "output_throughput", 99);
+    point_list_release(&l);
+    assert_int_equal(point_list_bench(&l, requests, strlen(requests), "b.json", &a, &e), 0);
+    assert_int_equal(point_list_bench(&l, "[1]", 3, "b.json", &a, &e), 0);
+    assert_int_equal(point_list_bench(&l, empty, strlen(empty), "b.json", &a, &e), SIM_E_DATA);
+    arena_release(&a);
+}
+
+static void sampling(void **state)
+{
+    (void)state;
+    assert_string_equal(replay_sampling("llama-3.1-8b", "0.15.1"), "sort");
+    assert_string_equal(replay_sampling("qwen3-32b", "0.18"), "select");
+    assert_string_equal(replay_sampling("qwen3-32b", ""), "select");
+    assert_null(replay_sampling("mistral-nemo", "0.15.1"));
+}
+
 #define OWN "gpu,model,prompt_tokens,output_tokens,concurrency,mean_ttft_ms\n"
 
 static void refusals(void **state)
@@ -233,6 +270,7 @@ int main(void)
         cmocka_unit_test(h200),     cmocka_unit_test(own_table),
         cmocka_unit_test(refusals), cmocka_unit_test(names),
         cmocka_unit_test(simulated),
+        cmocka_unit_test(bench),    cmocka_unit_test(sampling),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
