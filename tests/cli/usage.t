@@ -56,6 +56,6 @@ $ steelyard help lst
 2> steelyard: command 'lst' is not known; did you mean 'list'? (steelyard help)
 ? 2
 # Results that cannot be written are a failure, status 5.
-$ steelyard list options > /dev/full
+$ steelyard list gpus > /dev/full
 2> steelyard: standard output: No space left on device
 ? 5
