@@ -29,6 +29,7 @@ struct batcher_traits {
     bool null_block;          /* one block of the pool is never handed out (vLLM V1) */
     bool async_depth2;        /* the plan of step k+2 is made when step k ends (vLLM >= 0.14, SGLang) */
     bool early_output;        /* reserved, false */
+    bool late_chunks;         /* serves whoever is in prefill, also those let in without a chunk */
     sim_ns idle_poll_ns;      /* an idle engine looks only every so often; 0 = wakes at once */
 };
 
@@ -96,8 +97,12 @@ bool eng_is_decoding(const struct engine *e, req_id r);
 uint32_t eng_block_tok(const struct engine *e);
 uint64_t eng_kv_free(const struct engine *e);  /* free or evictable blocks */
 uint64_t eng_kv_total(const struct engine *e); /* usable blocks */
-/* Prefix-cache tokens that waiting `r` would find now (whole blocks, always leaving one token). */
+/* Tokens that waiting `r` would find now, in the prefix cache (whole blocks) or outside of the GPU, always
+ * leaving one to compute. */
 uint32_t eng_hit(struct engine *e, req_id r);
+/* Tokens of waiting `r` that lie outside of the GPU, in host memory or below; they are part of what
+ * eng_hit finds, and are loaded when it is admitted. */
+uint32_t eng_kept(const struct engine *e, req_id r);
 /* Blocks that must be free so that waiting `r`, with its hits, holds `upto_tok` tokens; hit blocks that
  * lie in the free queue count as needed. */
 uint64_t eng_kv_need(struct engine *e, req_id r, uint32_t upto_tok);
@@ -134,7 +139,8 @@ bool eng_decode_all(struct engine *e);
  * eng_decode_close(), after which those not served stay and wait for the next step. */
 bool eng_decode_one(struct engine *e, req_id r);
 void eng_decode_close(struct engine *e);
-/* Push a running request out: KV freed, waits again (recompute). Chunks and tokens that this very step
+/* Push a running request out: KV freed - copied out before, where the run says so (kv.offload) -, waits
+ * again. Chunks and tokens that this very step
  * had planned for it are taken back. */
 void eng_preempt(struct engine *e, req_id r);
 /* Push out with the KV copied to host memory; false when the host pool is full. The step starts after

@@ -25,6 +25,7 @@ struct req {
     uint32_t prompt_tok;
     int32_t priority;     /* lower runs first */
     uint8_t state;        /* enum req_state */
+    bool kv_pinned;       /* KV of its program's turns before is held for it on the GPU (kv.pin) */
     bool was_preempted;   /* at least once: its prompt has been charged before */
     uint8_t slo_class;    /* enum slo_class; which goals count, and how */
     float weight;         /* of its client, 1 unless configured */

@@ -39,6 +39,20 @@ struct run_config {
     double kv_blocks;         /* "kv.blocks": pool in blocks, as an engine logs it (with the null block) */
     double gpu_mem_util;      /* "kv.gpu_mem_util" */
     double host_kv_bytes;     /* "kv.host": host memory for swapped KV */
+    const char *kv_offload;     /* "kv.offload": what becomes of KV that is pushed out; NULL = the batcher's own way */
+    int64_t kv_swap;          /* "kv.swap": before the steps or beside them */
+    bool kv_reuse, kv_sessions; /* "kv.reuse", "kv.sessions" */
+    int64_t kv_group_blk;     /* "kv.groups": blocks that lie side by side; 0 = scattered */
+    double kv_page_bytes, kv_page_map_s; /* "kv.page", "kv.page_map": KV as virtual memory */
+    bool kv_page_ahead, kv_page_keep;    /* "kv.page_ahead", "kv.page_keep" */
+    int64_t kv_pin;           /* "kv.pin": KV of programs that stays on the GPU while a tool runs */
+    double kv_pin_time_s;     /* "kv.pin_time": how long, with kv.pin=fixed */
+    double kv_nvme_bytes, kv_remote_bytes; /* "kv.nvme", "kv.remote": room below host memory; 0 = none */
+    const char *kv_nvme_tier, *kv_remote_tier; /* "kv.nvme_tier", "kv.remote_tier": what they can do */
+    int64_t kv_stream_tok;    /* "kv.stream": tokens of a chunk of KV that comes encoded; 0 = as it is */
+    double kv_stream_ttft_s;  /* "kv.stream_ttft" */
+    struct opt_doubles kv_stream_levels; /* "kv.stream_levels" */
+    double kv_demote;         /* "kv.demote": share of a tier in use above which idle sessions sink */
     double pcie_copy_s;       /* "pcie.copy": cost of one copy call */
     int64_t pcie_payload;     /* "pcie.payload": TLP payload bytes */
     /* experts of a mixture of experts */

@@ -354,3 +354,8 @@ bool sessions_answered(struct sessions *s, uint64_t serial, sim_ns now)
     }
     return next != 0;
 }
+
+bool sessions_go_on(const struct sessions *s, uint64_t serial)
+{
+    return s->next_stage[s->stage[s->of_serial[serial]]] != 0;
+}

@@ -57,6 +57,8 @@ void sessions_unread(struct sessions *s);
 bool sessions_answered(struct sessions *s, uint64_t serial, sim_ns now);
 /* Turn of request i: as the trace has it, of a call in a graph its depth. */
 uint32_t sessions_turn(const struct sessions *s, uint32_t i);
+/* Does another stage follow the one of the request handed out as number `serial`? */
+bool sessions_go_on(const struct sessions *s, uint64_t serial);
 /* Earliest time known, SIM_NEVER when none. */
 sim_ns sessions_peek(const struct sessions *s);
 

@@ -33,6 +33,7 @@ static int sarathi_init(void *st, struct batcher_env *env, struct err *e)
                        (long long)b->max_num_seqs, (long long)b->chunk_size);
     }
     b->rules = (struct step_rules){.decodes_first = true, .victim_by_arrival = true};
+    env->traits->late_chunks = true;
     env->traits->block_tok = (uint32_t)b->block_size;
     env->traits->max_batched_tok = (uint32_t)b->chunk_size;
     env->traits->max_seqs = (uint32_t)b->max_num_seqs;

@@ -103,6 +103,7 @@ static int vllm_v0_init(void *st, struct batcher_env *env, struct err *e)
     env->traits->block_tok = (uint32_t)b->block_size;
     env->traits->max_batched_tok = (uint32_t)b->budget_tok;
     env->traits->max_seqs = (uint32_t)b->max_num_seqs;
+    env->traits->late_chunks = true;
     env->traits->spare_blk = 1; /* wants_free_block */
     env->traits->prefix_cache = b->prefix_caching;
     return check_options(b, e);
@@ -151,9 +152,20 @@ static bool blocks_allow(const struct vllm_v0 *b, struct engine *e, req_id r, ui
     return eng_kv_need(e, r, ctx) + kept <= eng_kv_free(e);
 }
 
+/* Its KV lies outside but for the last token: as if swapped in, it joins the decodes. */
+static bool only_away(struct engine *e, req_id r)
+{
+    return eng_kept(e, r) > 0 && eng_context(e, r) - eng_hit(e, r) == 1;
+}
+
 static bool admit_whole(const struct vllm_v0 *b, struct engine *e, struct prompt_batch *p, req_id r)
 {
     uint32_t ctx = eng_context(e, r);
+    if (only_away(e, r)) {
+        uint64_t kept = eng_decode_need(e) + 1 + watermark_blk(b, e); /* as swap_in does */
+        bool roomy = eng_kv_need(e, r, ctx) + kept <= eng_kv_free(e);
+        return (roomy || eng_n_running(e) == 0) && eng_admit(e, r, 1, 0);
+    }
     if (!batch_takes(b, p, ctx) || !blocks_allow(b, e, r, ctx) ||
         !eng_admit(e, r, ctx - eng_hit(e, r), 0)) {
         return false;
@@ -176,23 +188,47 @@ static bool admit_chunk(const struct vllm_v0 *b, struct step *s, req_id r)
     return true;
 }
 
-/* New requests from the head of the queue; `s` NULL = whole prompts only. */
-static void admit(struct vllm_v0 *b, struct engine *e, struct step *s)
+/* Not in vLLM: policies that push out running requests for the pick get to do so. */
+static bool admit_one(struct vllm_v0 *b, struct step *s, struct prompt_batch *p, req_id r)
 {
+    do {
+        if (eng_n_running(s->e) < b->max_num_seqs &&
+            (b->chunked ? admit_chunk(b, s, r) : admit_whole(b, s->e, p, r))) {
+            return true;
+        }
+    } while (step_displace(s, r));
+    return false;
+}
+
+/* New requests from the head of the queue; whole prompts only, unless chunked. How many prompts. */
+static uint64_t admit(struct vllm_v0 *b, struct step *s)
+{
+    struct engine *e = s->e;
     struct prompt_batch batch = {0};
-    while (eng_n_running(e) < b->max_num_seqs) {
+    while (eng_n_running(e) < b->max_num_seqs || eng_displaces(e)) {
         req_id r = eng_pick(e);
         if (r == REQ_NONE) {
-            return;
+            break;
         }
         const char *why = vllm_v0_never_fits(b, e, r);
-        bool in = !why && (s ? admit_chunk(b, s, r) : admit_whole(b, e, &batch, r));
         if (why) {
             eng_refuse(e, r, why);
-        } else if (!in && !eng_pick_blocked(e, r)) {
-            return;
+        } else if (!admit_one(b, s, &batch, r) && !eng_pick_blocked(e, r)) {
+            break;
         }
     }
+    return batch.n;
+}
+
+/* Prompts whose beginning has been loaded from outside: as whole prompts, and before new ones. */
+static uint64_t late_prompts(struct engine *e)
+{
+    uint64_t n = 0;
+    for (req_id r = eng_first_prefilling(e), next; r != REQ_NONE; r = next) {
+        next = eng_next_prefilling(e, r);
+        n += eng_left_tok(e, r) > 1 && eng_chunk(e, r, eng_left_tok(e, r));
+    }
+    return n;
 }
 
 /* ---- decodes ---- */
@@ -239,7 +275,7 @@ static uint64_t plan_chunked(struct vllm_v0 *b, struct engine *e)
     struct step s = {.e = e, .rules = &b->rules, .budget_tok = b->budget_tok};
     uint64_t again = decode(b, e, &s);
     if (!eng_preempted_now(e) && s.budget_tok > 0) {
-        admit(b, e, &s);
+        admit(b, &s);
     }
     return eng_plan_chunks(e) ? 1 : again;
 }
@@ -255,13 +291,14 @@ static uint64_t vllm_v0_plan(void *st, struct engine *e)
     uint32_t burst = (uint32_t)b->num_scheduler_steps;
     b->burst_pos = eng_n_decoding(e) ? b->burst_pos : 0;
     bool runs = b->burst_pos == 0;
+    struct step s = {.e = e, .rules = &b->rules, .budget_tok = UINT32_MAX};
+    uint64_t prompts = late_prompts(e);
     if (runs && eng_n_swapped(e) == 0) {
-        admit(b, e, NULL);
+        prompts += admit(b, &s);
     }
-    if (eng_plan_chunks(e) > 0) {
+    if (prompts > 0) {
         return 1;
     }
-    struct step s = {.e = e, .rules = &b->rules, .budget_tok = UINT32_MAX};
     uint64_t again = runs ? decode(b, e, &s) : serve_running(e, &s);
     uint32_t left = burst - b->burst_pos; /* steps until it runs again, this one included */
     b->burst_pos = (b->burst_pos + 1) % burst;

@@ -103,6 +103,7 @@ static int vllm_v1_init(void *st, struct batcher_env *env, struct err *e)
     resolve_limits(b, env);
     b->gate_full = auto_switch_is_on(b->full_isl, minor >= 19);
     b->rules.chunk_max_tok = (uint32_t)b->long_prefill_threshold;
+    env->traits->late_chunks = true;
     env->traits->block_tok = (uint32_t)b->block_size;
     env->traits->max_batched_tok = b->budget_tok;
     env->traits->max_seqs = b->max_seqs;

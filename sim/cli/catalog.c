@@ -7,11 +7,13 @@
 #include "models/gpu.h"
 #include "models/llm.h"
 #include "policies/batcher.h"
+#include "policies/offload.h"
 #include "policies/experts.h"
 #include "policies/policy.h"
 #include "policies/predict/predict.h"
 #include "policies/route.h"
 #include "sim/cli/cli.h"
+#include "sim/fabric/tier.h"
 #include "sim/fabric/topology.h"
 #include "sim/observe/metrics_glossary.h"
 #include "traces/routes_synth.h"
@@ -77,6 +79,18 @@ static const char *about_topology(const char *name, const char *data_dir, struct
                         t.n_nodes, t.n_links);
 }
 
+static const char *about_tier(const char *name, const char *data_dir, struct arena *ar)
+{
+    struct tier_profile t;
+    struct err e = {0};
+    if (tier_load(&t, name, data_dir, ar, &e) < 0) {
+        return arena_strdup(ar, e.msg);
+    }
+    return arena_printf(ar, "%s: reads %.2f GB/s after %.2f ms, writes %.2f GB/s after %.2f ms", t.full_name,
+                        1e-9 * t.read_bytes_per_s, 1e-6 * (double)t.read_latency_ns,
+                        1e-9 * t.write_bytes_per_s, 1e-6 * (double)t.write_latency_ns);
+}
+
 static size_t add_bundled(struct catalog_item *items, const char *data_dir, const char *sub,
                           const char *(*about)(const char *, const char *, struct arena *),
                           struct arena *ar)
@@ -118,6 +132,17 @@ static size_t add_routers(struct catalog_item *items)
         const struct router_ops *r = routers[n];
         items[n] = (struct catalog_item){r->name, r->summary, r->source, NULL, r->options,
                                          r->state_size, NULL, NULL};
+    }
+    return n;
+}
+
+static size_t add_offloads(struct catalog_item *items)
+{
+    size_t n = 0;
+    for (; offload_policies[n] && n < MAX_ITEMS; n++) {
+        const struct offload_ops *v = offload_policies[n];
+        items[n] = (struct catalog_item){v->name, v->summary, v->source, NULL, v->options,
+                                         v->state_size, NULL, NULL};
     }
     return n;
 }
@@ -240,6 +265,12 @@ const struct catalog_item *catalog_items(enum catalog_kind k, const char *data_d
         break;
     case CATALOG_TOPOLOGY:
         *ret_n = add_bundled(items, data_dir, "topologies", about_topology, ar);
+        break;
+    case CATALOG_TIER:
+        *ret_n = add_bundled(items, data_dir, "tiers", about_tier, ar);
+        break;
+    case CATALOG_OFFLOAD:
+        *ret_n = add_offloads(items);
         break;
     case CATALOG_COST:
         *ret_n = add_costs(items);

@@ -17,6 +17,8 @@
     X(CATALOG_MODEL, "model", "models")                                                            \
     X(CATALOG_GPU, "gpu", "gpus")                                                                  \
     X(CATALOG_TOPOLOGY, "topology", "topologies")                                                  \
+    X(CATALOG_TIER, "tier", "tiers")                                                               \
+    X(CATALOG_OFFLOAD, "offload", "offloads")                                                      \
     X(CATALOG_COST, "cost", "costs")                                                               \
     X(CATALOG_EVICT, "eviction", "evictions")                                                      \
     X(CATALOG_PREFETCH, "prefetch", "prefetches")                                                  \

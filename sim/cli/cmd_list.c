@@ -12,7 +12,8 @@ static const char usage[] =
     "usage: steelyard list policies|predictors|batchers|routers|models|gpus|topologies|costs|traces\n"
     "                      |metrics|options|evictions|prefetches|misses|routes [--json]\n"
     "\n"
-    "Prints a name and a line about each. 'steelyard explain NAME' says more.\n"
+    "Prints a name and a line about each; also tiers and offloads, of KV outside of the GPU.\n"
+    "'steelyard explain NAME' says more.\n"
     "\n"
     "  --json             as a JSON array, with sources, units, ranges and defaults\n"
     "  --data-dir DIR     folder with llms/, gpus/ and topologies/\n";

@@ -405,7 +405,7 @@ static int check_plugin(enum catalog_kind kind, const char *spec, struct arena *
         const char *hint = arena_printf(ar, " (steelyard list %s)", catalog_plural(kind));
         return cli_not_known(catalog_singular(kind), name, names, n, hint, SIM_E_CONFIG, e);
     }
-    void *scratch = arena_alloc(ar, found->state_size);
+    void *scratch = arena_alloc(ar, found->state_size + 1);
     if (!scratch) {
         return no_memory(e);
     }
@@ -426,6 +426,7 @@ static int check_plugins(struct resolver *r, struct err *e)
         {CATALOG_BATCHER, r->config->batcher, "batcher"},
         {CATALOG_ROUTER, r->config->router, "router"},
         {CATALOG_COST, r->config->cost, "cost"},
+        {CATALOG_OFFLOAD, r->config->kv_offload, "kv.offload"},
         {CATALOG_EVICT, r->config->experts_evict, "experts.evict"},
         {CATALOG_PREFETCH, r->config->experts_prefetch, "experts.prefetch"},
         {CATALOG_MISS, r->config->experts_miss, "experts.miss"},

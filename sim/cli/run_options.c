@@ -11,6 +11,19 @@
 #define FIELD(f) offsetof(struct run_config, f)
 #define ANY      1.0, 0.0 /* no range check */
 
+static const struct opt_choice pin_choices[] = {
+    {"off", "it goes when the turn is answered"},
+    {"fixed", "it stays for kv.pin_time"},
+    {"ttl", "it stays for as long as that is worth more than it costs, by the durations seen so far"},
+    {NULL, NULL},
+};
+
+static const struct opt_choice swap_choices[] = {
+    {"sync", "before the step that needs it or makes room, as vLLM V0 does"},
+    {"async", "beside the steps; a request joins when its KV is there"},
+    {NULL, NULL},
+};
+
 static const struct opt_choice slo_tokens_choices[] = {
     {"paper", "output token i = 0, 1, ... by arrival + TTFT + i * TBT; one token counts 1"},
     {"artifact", "the prompt, too, when TTFT is met, and token i by one TBT later; a prompt token counts "
@@ -99,6 +112,56 @@ const struct opt_row run_options[] = {
      "Share of GPU memory that the engine may use (vLLM's gpu_memory_utilization, 0.9).", NULL},
     {"kv.host", OPT_DOUBLE, FIELD(host_kv_bytes), 0, 1e16, "4GiB", "byte",
      "Host memory per GPU for swapped KV (vLLM V0's swap_space, 4 GiB).", NULL},
+    {"kv.offload", OPT_STRING, FIELD(kv_offload), ANY, NULL, NULL,
+     "What becomes of the KV of a request that is pushed out: swap, recompute or by-cost, with options. Its "
+     "KV then outlives its place on the GPU and is loaded when it is let in again. Unset: the batcher's own "
+     "way.", NULL},
+    {"kv.swap", OPT_CHOICE, FIELD(kv_swap), ANY, "sync", NULL,
+     "With kv.offload: when KV is copied (FastSwitch, arXiv 2411.18424).", swap_choices},
+    {"kv.reuse", OPT_BOOL, FIELD(kv_reuse), ANY, "off", NULL,
+     "With kv.offload: a copy in host memory stays good after it was loaded, so that only what is new is "
+     "copied out the next time; it goes first when host memory is full (FastSwitch).", NULL},
+    {"kv.sessions", OPT_BOOL, FIELD(kv_sessions), ANY, "off", NULL,
+     "With kv.offload: KV of a session is kept outside for its next turn, whose prompt begins with the turns "
+     "before it.", NULL},
+    {"kv.groups", OPT_INT, FIELD(kv_group_blk), 0, 1 << 20, "0", "1",
+     "Blocks of a group that lies side by side and is copied in one call per layer (FastSwitch; 60 is a "
+     "recollection of its first group); 0: blocks lie anywhere and are copied one by one.", NULL},
+    {"kv.page", OPT_DOUBLE, FIELD(kv_page_bytes), 0, 1e12, "0", "byte",
+     "KV as virtual memory (vAttention, arXiv 2405.04437): size of a page, mapped when a block comes into use; "
+     "0 = off. The batcher's block has to hold whole pages of each layer's keys (2 MiB of Llama-3-8B: 1024 "
+     "tokens).", NULL},
+    {"kv.page_map", OPT_DOUBLE, FIELD(kv_page_map_s), 0, 1, "40us", "s",
+     "Time to map a page and set its access rights (about 40 us for 2 MiB by a reading note on vAttention).", NULL},
+    {"kv.page_ahead", OPT_BOOL, FIELD(kv_page_ahead), ANY, "on", NULL,
+     "A thread maps during a step what the next one needs; only the rest is waited for.", NULL},
+    {"kv.page_keep", OPT_BOOL, FIELD(kv_page_keep), ANY, "on", NULL,
+     "Pages of a finished request stay mapped for the next one (deferred reclamation).", NULL},
+    {"kv.pin", OPT_CHOICE, FIELD(kv_pin), ANY, "off", NULL,
+     "KV of a program that stays on the GPU between two turns, while a tool runs (Continuum, arXiv "
+     "2511.02230). Needs load.sessions.", pin_choices},
+    {"kv.pin_time", OPT_DOUBLE, FIELD(kv_pin_time_s), 0, 1e6, "2", "s",
+     "How long KV stays with kv.pin=fixed (Continuum's public fork: 2 s).", NULL},
+    {"kv.nvme", OPT_DOUBLE, FIELD(kv_nvme_bytes), 0, 1e17, "0", "byte",
+     "With kv.offload: room for KV on a drive below host memory. Idle sessions sink there and are loaded from "
+     "there beside the steps.", NULL},
+    {"kv.nvme_tier", OPT_STRING, FIELD(kv_nvme_tier), ANY, "local-nvme-pcie4", NULL,
+     "What that drive can do: a bundled name (steelyard list tiers) or the path of a profile.", NULL},
+    {"kv.remote", OPT_DOUBLE, FIELD(kv_remote_bytes), 0, 1e18, "0", "byte",
+     "With kv.offload: room for KV in a store across the network, below host memory and drive.", NULL},
+    {"kv.remote_tier", OPT_STRING, FIELD(kv_remote_tier), ANY, "s3", NULL,
+     "What that store can do: a bundled name (steelyard list tiers) or the path of a profile.", NULL},
+    {"kv.stream", OPT_INT, FIELD(kv_stream_tok), 0, 1 << 30, "0", "tok",
+     "KV in the remote store is encoded in chunks of so many tokens, and each comes at the level that the rate of "
+     "the one before allows (CacheGen, arXiv 2310.07240; its script: 1000); 0: in one piece, as it is.", NULL},
+    {"kv.stream_ttft", OPT_DOUBLE, FIELD(kv_stream_ttft_s), 0.001, 1e6, "2", "s",
+     "Goal for the time in which all chunks of a context come; from a chunk on that no level brings in its part of "
+     "it, the rest is computed.", NULL},
+    {"kv.stream_levels", OPT_DOUBLES, FIELD(kv_stream_levels), 0, 1, "0.0668;0.0858;0.1144", "1",
+     "Size of KV at levels 1, 2 and 3 over that of 16 bits (CacheGen's script for 7B: 35, 45 and 60 MB of a chunk of "
+     "1000 tokens).", NULL},
+    {"kv.demote", OPT_DOUBLE, FIELD(kv_demote), 0, 1, "0.8", "1",
+     "Share of a tier in use above which its longest unused sessions sink to the tier below.", NULL},
     {"pcie.copy", OPT_DOUBLE, FIELD(pcie_copy_s), 0, 1, "2.3us", "s",
      "Cost of one copy call; swapping makes two per block and layer (2.3 us for a cudaMemcpyAsync, "
      "FlexKV issue 193).", NULL},

@@ -260,8 +260,33 @@ int request_leave(struct engine *e, req_id r, bool rejected, const char *why)
             e->next_visible_ns = arrival_visible(e);
         }
     }
+    if (e->pins && why) {
+        pins_forget(e, r);
+    }
+    if (e->swap && why) {
+        swap_forget(e, r);
+    }
     slot_give(e, r);
     return rc;
+}
+
+/* Its KV goes, unless its program's next turn or a place outside of the GPU wants it. It will not come
+ * again; what others can share has its hash. */
+static int release_blocks(struct engine *e, req_id r)
+{
+    struct live *l = live_of(e, r);
+
+    if (e->pins && pins_finish(e, r, l->context_tok)) {
+        if (e->swap) {
+            swap_pinned(e, r);
+        }
+        return e->err->code;
+    }
+    if (e->swap && swap_finish(e, r, l->context_tok) < 0) {
+        return engine_fail(e, SIM_E_NOMEM, "out of memory for KV outside of the GPU");
+    }
+    kv_give(e->kv, &l->kv, 0);
+    return 0;
 }
 
 static int finish(struct engine *e, req_id r)
@@ -270,7 +295,9 @@ static int finish(struct engine *e, req_id r)
 
     e->reqs[r].generated_tok = l->output_tok;
     e->reqs[r].join_iter = e->view.decode_iter;
-    kv_give(e->kv, &l->kv, 0); /* it will not come again; what others can share has its hash */
+    if (release_blocks(e, r) < 0) {
+        return e->err->code;
+    }
     running_remove(e, r);
     e->view.n_running = e->n_running;
     if (e->cfg.policy->finish) {
@@ -335,6 +362,9 @@ int step_complete(struct engine *e, struct step *s)
     e->n.steps++;
     e->n.busy_ns += e->cur_end_ns - e->cur_start_ns;
     e->view.now_ns = e->now;
+    if (e->swap) {
+        swap_note_step(e, e->cur_end_ns);
+    }
     if (s->decode) {
         if (gaps_decode(e, s) < 0) {
             return SIM_E_NOMEM;
@@ -383,6 +413,10 @@ void steps_complete(struct engine *e, struct step *s, uint64_t j, sim_ns end_ns)
     if (j > 1 && e->cfg.obs.gaps) {
         e->cfg.obs.gaps(e->cfg.obs.o, c->base + c->slope * (sim_tick)e->epoch.k, c->slope, j - 1,
                         e->main_n);
+    }
+    if (e->swap) {
+        swap_note_step(e, e->cur_end_ns);
+        swap_note_steps(e, c->base + c->slope * (sim_tick)e->epoch.k, c->slope, j - 1);
     }
     e->main_last_ns = end_ns;
     e->now = end_ns;

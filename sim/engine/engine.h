@@ -15,13 +15,15 @@
 #include "sim/core/arena.h"
 #include "sim/core/err.h"
 #include "sim/engine/kv.h"
+#include "sim/engine/pin.h"
+#include "sim/engine/swap.h"
 #include "sim/fabric/fabric.h"
 #include "traces/trace.h"
 
 /* Decode indices start high so that p - base is positive for every base. */
 #define DECODE_ORIGIN ((uint64_t)1 << 40)
 
-enum live_state { LIVE_WAITING, LIVE_PREFILL, LIVE_DECODE, LIVE_ENDING, LIVE_SWAPPED };
+enum live_state { LIVE_WAITING, LIVE_PREFILL, LIVE_DECODE, LIVE_ENDING, LIVE_SWAPPED, LIVE_LOADING };
 
 /* What the engine knows of a live request beyond struct req; the truth about its length is here. */
 struct live {
@@ -45,6 +47,9 @@ struct live {
     uint64_t admit_no;       /* order of admission */
     uint64_t hit_version;    /* kv_version + 1 at which hit_blk was found */
     uint32_t hit_blk;
+    uint64_t print;          /* of its prompt's first print_ids prefix ids */
+    uint32_t print_ids;
+    bool pinned;             /* KV of the turn before is kept on the GPU for it */
     struct kv_seq kv;
     double measured_ttft_s, measured_e2e_s;
 };
@@ -73,6 +78,7 @@ struct step {
     uint32_t n_stalled, cap_stalled;
     double out_bytes, in_bytes; /* KV swapped before the step */
     uint32_t out_copies, in_copies;
+    bool waited;            /* for copies */
     uint64_t again; /* the batcher's promise */
 };
 
@@ -144,6 +150,15 @@ struct engine_counters {
     uint32_t peak_running;
     uint64_t outside_range;
     double swap_out_bytes, swap_in_bytes;
+    uint64_t pages;    /* mapped */
+    double map_ticks;  /* that steps waited for it */
+};
+
+/* KV as virtual memory. */
+struct page_config {
+    uint64_t per_blk; /* pages of a block, over all layers, keys and values; 0 = no paging */
+    sim_tick map;     /* time for one */
+    bool ahead, keep;
 };
 
 struct engine_config {
@@ -169,7 +184,10 @@ struct engine_config {
     double host_kv_bytes;
     uint32_t copies_per_block;
     struct fabric *fabric;  /* NULL = no swap possible */
-    link_id link_up, link_down;
+    link_id link_in, link_out; /* host to device and back */
+    struct swap_config swap;
+    struct pin_config pin;
+    struct page_config pages;
     const char *batcher_name, *policy_name; /* for messages */
     /* 1 = *a filled, 0 = end, < 0 = error, 2 = none before a request has left (closed loop, sessions) */
     int (*arrivals)(void *ctx, struct arrival *a, struct err *e);
@@ -213,6 +231,11 @@ struct engine {
     struct sched_view view;
     struct kv *kv;
     struct pool host;
+    bool kv_moves;       /* there are pages, pins or swap: each boundary looks after them */
+    uint64_t mapped_blk; /* kept pages: blocks mapped; else blocks ever taken */
+    sim_tick map_ticks;  /* of the step about to start */
+    struct pins *pins; /* NULL = nothing stays for programs */
+    struct swap *swap; /* NULL = KV does not outlive its place on the GPU */
 
     uint32_t n_running, n_waiting, n_swapped, n_prefilling;
     uint64_t waiting_tok; /* contexts that those who wait have to compute */

@@ -6,6 +6,26 @@
 
 #include "sim/engine/kv_internal.h"
 
+static int back_end(struct kv *kv, const struct kv_config *c, struct arena *a, struct err *e)
+{
+    if (c->identity && blocks_init(kv, a, e) < 0) {
+        return e->code;
+    }
+    if (!c->identity && c->group_blk && groups_init(kv, c->group_blk, a) < 0) {
+        return err_set(e, SIM_E_NOMEM, "out of memory for the KV manager");
+    }
+    if (kv->blocks || kv->groups) {
+        kv->class_head = arena_calloc(a, c->block_tok, sizeof(struct kv_seq *));
+        kv->class_tail = arena_calloc(a, c->block_tok, sizeof(struct kv_seq *));
+        if (!kv->class_head || !kv->class_tail) {
+            blocks_release(kv);
+            groups_release(kv);
+            return err_set(e, SIM_E_NOMEM, "out of memory for the KV manager");
+        }
+    }
+    return 0;
+}
+
 struct kv *kv_new(const struct kv_config *c, struct arena *a, struct err *e)
 {
     struct kv *kv = arena_alloc(a, sizeof(*kv));
@@ -24,7 +44,7 @@ struct kv *kv_new(const struct kv_config *c, struct arena *a, struct err *e)
         err_set(e, SIM_E_NOMEM, "out of memory for the KV manager");
         return NULL;
     }
-    if (c->identity && blocks_init(kv, a, e) < 0) {
+    if (back_end(kv, c, a, e) < 0) {
         runs_release(&kv->runs);
         return NULL;
     }
@@ -36,6 +56,7 @@ void kv_release(struct kv *kv)
     if (kv) {
         runs_release(&kv->runs);
         blocks_release(kv);
+        groups_release(kv);
     }
 }
 
@@ -56,12 +77,22 @@ static void note_free(struct kv *kv)
     }
 }
 
+/* Blocks without a name. */
+static int take_any(struct kv *kv, struct kv_seq *s, uint64_t n)
+{
+    if (kv->groups) {
+        return groups_take(kv, s, n);
+    }
+    runs_take(&kv->runs, n);
+    return 0;
+}
+
 uint32_t kv_lookup(struct kv *kv, struct kv_seq *s, uint32_t n_tok)
 {
     uint32_t max_blk = (n_tok - 1) / kv->block_tok;
     uint64_t left;
 
-    if (!kv->cache) {
+    if (!kv->cache || kv->groups) {
         return 0;
     }
     if (kv->blocks) {
@@ -97,7 +128,7 @@ int kv_take(struct kv *kv, struct kv_seq *s, uint32_t hit_blk, uint64_t upto_tok
             runs_revive(&kv->runs, s->run, hit_blk);
         }
         kv_forget(kv, s);
-        runs_take(&kv->runs, upto_blk - hit_blk);
+        rc = take_any(kv, s, upto_blk - hit_blk);
         kv->free -= upto_blk;
         s->n_blk = upto_blk;
     }
@@ -117,7 +148,7 @@ int kv_extend(struct kv *kv, struct kv_seq *s, uint64_t upto_tok, uint64_t conte
         s->n_blk += more;
         blocks_publish(kv, s, content_tok);
     } else {
-        runs_take(&kv->runs, more);
+        rc = take_any(kv, s, more);
         s->n_blk += more;
     }
     note_free(kv);
@@ -126,15 +157,45 @@ int kv_extend(struct kv *kv, struct kv_seq *s, uint64_t upto_tok, uint64_t conte
 
 void kv_give(struct kv *kv, struct kv_seq *s, uint64_t content_tok)
 {
+    uint64_t free_before = kv->free;
+
     s->fixed = false;
     if (kv->blocks) {
         blocks_give(kv, s, content_tok); /* counts kv->free itself: shared blocks stay in use */
+    } else if (kv->groups) {
+        groups_give(kv, s);
+        kv->free += s->n_blk;
     } else {
         s->full_blk = (uint32_t)(content_tok / kv->block_tok);
         s->run = runs_give(&kv->runs, s->n_blk, kv->cache && content_tok > 0);
         kv->free += s->n_blk;
     }
     s->n_blk = 0;
+    kv->given += kv->free - free_before;
+    note_free(kv);
+}
+
+void kv_adopt(struct kv *kv, struct kv_seq *to, struct kv_seq *from)
+{
+    kv_forget(kv, to);
+    kv_forget(kv, from);
+    to->n_blk = from->n_blk;
+    to->fixed = false;
+    from->n_blk = 0;
+    if (kv->blocks) {
+        free(to->blk);
+        free(to->stamp);
+        to->blk = from->blk;
+        to->stamp = from->stamp;
+        to->cap_blk = from->cap_blk;
+        from->blk = NULL;
+        from->stamp = NULL;
+        from->cap_blk = 0;
+        blocks_hash(kv, to);
+    }
+    if (kv->groups) {
+        groups_adopt(to, from);
+    }
     note_free(kv);
 }
 
@@ -147,6 +208,40 @@ void kv_forget(struct kv *kv, struct kv_seq *s)
     s->full_blk = 0;
 }
 
+/* ---- decoding sequences by class, where steps have to visit them ---- */
+
+static void class_add(struct kv *kv, struct kv_seq *s, uint32_t class_no)
+{
+    struct kv_seq *after = kv->class_tail[class_no];
+
+    while (after && after->serial > s->serial) {
+        after = after->class_prev;
+    }
+    s->class_prev = after;
+    s->class_next = after ? after->class_next : kv->class_head[class_no];
+    *(after ? &after->class_next : &kv->class_head[class_no]) = s;
+    *(s->class_next ? &s->class_next->class_prev : &kv->class_tail[class_no]) = s;
+}
+
+static void class_remove(struct kv *kv, struct kv_seq *s, uint32_t class_no)
+{
+    *(s->class_prev ? &s->class_prev->class_next : &kv->class_head[class_no]) = s->class_next;
+    *(s->class_next ? &s->class_next->class_prev : &kv->class_tail[class_no]) = s->class_prev;
+    s->class_prev = NULL;
+    s->class_next = NULL;
+}
+
+static int class_step(struct kv *kv, uint64_t p)
+{
+    for (struct kv_seq *s = kv->class_head[kv_class(kv, p - 1)]; s; s = s->class_next) {
+        if ((kv->blocks ? blocks_append(kv, s, 1) : groups_take(kv, s, 1)) < 0) {
+            return SIM_E_NOMEM;
+        }
+        s->n_blk++;
+    }
+    return 0;
+}
+
 void kv_join(struct kv *kv, struct kv_seq *s, uint64_t base)
 {
     if (s->fixed) {
@@ -154,8 +249,8 @@ void kv_join(struct kv *kv, struct kv_seq *s, uint64_t base)
     }
     kv->class_count[kv_class(kv, base)]++;
     kv->n_decoding++;
-    if (kv->blocks) {
-        blocks_class_add(kv, s, kv_class(kv, base));
+    if (kv->class_head) {
+        class_add(kv, s, kv_class(kv, base));
     }
 }
 
@@ -163,8 +258,8 @@ static void class_leave(struct kv *kv, struct kv_seq *s, uint64_t base)
 {
     kv->class_count[kv_class(kv, base)]--;
     kv->n_decoding--;
-    if (kv->blocks) {
-        blocks_class_remove(kv, s, kv_class(kv, base));
+    if (kv->class_head) {
+        class_remove(kv, s, kv_class(kv, base));
     }
 }
 
@@ -192,9 +287,9 @@ static uint64_t partial_need(const struct kv *kv, uint64_t p, uint64_t k)
 
 int kv_step(struct kv *kv, uint64_t p, uint64_t k)
 {
-    if (kv->blocks) {
+    if (kv->class_head) {
         for (uint64_t i = 0; i < k; i++) {
-            int rc = blocks_step(kv, p + i);
+            int rc = class_step(kv, p + i);
 
             kv->free -= kv_step_need(kv, p + i);
             if (rc < 0) {
@@ -241,8 +336,8 @@ bool kv_step_one(struct kv *kv, struct kv_seq *s, uint64_t base, uint64_t p)
         return false;
     }
     kv->free--;
-    if (kv->blocks) {
-        if (blocks_append(kv, s, 1) < 0) {
+    if (kv->class_head) {
+        if ((kv->blocks ? blocks_append(kv, s, 1) : groups_take(kv, s, 1)) < 0) {
             return false;
         }
         s->n_blk++;
@@ -260,6 +355,11 @@ void kv_stall(struct kv *kv, struct kv_seq *s, uint64_t old_base)
     }
     class_leave(kv, s, old_base);
     kv_join(kv, s, old_base + 1);
+}
+
+uint32_t kv_extents(const struct kv *kv, const struct kv_seq *s, uint64_t from_blk, uint64_t to_blk)
+{
+    return kv->groups ? groups_between(s, from_blk, to_blk) : (uint32_t)(to_blk - from_blk);
 }
 
 static int check_blocks(const struct kv *kv, struct err *e)
@@ -288,6 +388,9 @@ int kv_check(const struct kv *kv, struct err *e)
     }
     if (kv->blocks) {
         return check_blocks(kv, e);
+    }
+    if (kv->groups) {
+        return groups_check(kv, e);
     }
     for (uint64_t i = kv->runs.head; i != kv->runs.tail; i++) {
         queued += kv->runs.ring[i & (kv->runs.cap - 1)].count;

@@ -10,7 +10,8 @@
  * Two back ends keep what identity is needed for:
  *   runs   - no prefix hashes in the trace: a sequence can only find its own blocks again after a
  *            preemption, so the free queue is kept as runs of blocks;
- *   blocks - prefix hashes: every block has a number, a hash and a reference count. */
+ *   blocks - prefix hashes: every block has a number, a hash and a reference count.
+ * A third one knows where blocks lie, for what copies cost (kv_groups.c). */
 #ifndef STEELYARD_KV_H
 #define STEELYARD_KV_H
 
@@ -23,7 +24,10 @@ struct kv_config {
     uint32_t block_tok;
     bool prefix_cache;
     bool identity; /* the trace has prefix hashes, or a test asks for numbered blocks */
+    uint32_t group_blk; /* blocks of a group that lies side by side; 0 = scattered blocks */
 };
+
+struct kv_extent;
 
 /* KV of one sequence. Zeroed = holds nothing. */
 struct kv_seq {
@@ -42,6 +46,7 @@ struct kv_seq {
     uint32_t *blk;
     uint32_t *stamp;
     struct kv_seq *class_prev, *class_next;
+    struct kv_extent *group_first, *group_last; /* groups: its extents in order of the sequence */
 };
 
 /* Visible for the inline functions below only. */
@@ -59,6 +64,7 @@ struct kv_runs {
 };
 
 struct kv_blocks;
+struct kv_groups;
 
 struct kv {
     uint32_t block_tok;
@@ -67,9 +73,13 @@ struct kv {
     uint64_t total, free, low_water; /* low_water: fewest free so far */
     uint64_t *class_count;           /* decoding sequences with base mod block_tok == i */
     uint64_t n_decoding;
+    uint64_t given; /* blocks given back so far */
     uint64_t version;
     struct kv_runs runs;
     struct kv_blocks *blocks; /* NULL = runs */
+    struct kv_groups *groups; /* instead of runs; NULL = blocks lie anywhere */
+    struct kv_seq **class_head, **class_tail; /* blocks and groups: decoding sequences by class, in
+                                                 order of admission */
     bool no_memory;           /* for the hashes of a prompt; the next take fails */
 };
 
@@ -131,6 +141,9 @@ int kv_take(struct kv *kv, struct kv_seq *s, uint32_t hit_blk, uint64_t upto_tok
 int kv_extend(struct kv *kv, struct kv_seq *s, uint64_t upto_tok, uint64_t content_tok);
 /* Give everything back; the first content_tok tokens have content worth finding again. */
 void kv_give(struct kv *kv, struct kv_seq *s, uint64_t content_tok);
+/* `to`, which holds nothing, takes over the blocks of `from`, which is not decoding. What `to` knows of its
+ * prompt stays. */
+void kv_adopt(struct kv *kv, struct kv_seq *to, struct kv_seq *from);
 /* Forget what was given back (the request is gone). */
 void kv_forget(struct kv *kv, struct kv_seq *s);
 
@@ -152,6 +165,10 @@ uint64_t kv_steps_possible(const struct kv *kv, uint64_t p, uint64_t limit, uint
 bool kv_step_one(struct kv *kv, struct kv_seq *s, uint64_t base, uint64_t p);
 /* A decoding sequence was left out of a step: it stays where it is, so its base moves by one. */
 void kv_stall(struct kv *kv, struct kv_seq *s, uint64_t old_base);
+
+/* Contiguous stretches that blocks [from_blk, to_blk) of a sequence lie in: scattered blocks are copied
+ * one by one, as engines do that do not look for neighbours. */
+uint32_t kv_extents(const struct kv *kv, const struct kv_seq *s, uint64_t from_blk, uint64_t to_blk);
 
 /* Invariants: free + held = total, reference counts, queue length. 0 or SIM_E_CHECK. O(total). */
 int kv_check(const struct kv *kv, struct err *e);

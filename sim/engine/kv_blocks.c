@@ -34,10 +34,8 @@ int blocks_init(struct kv *kv, struct arena *a, struct err *e)
         b->slots = slots;
         b->block = calloc((size_t)b->n + 1, sizeof(*b->block));
         b->slot = calloc(slots, sizeof(*b->slot));
-        b->class_head = arena_calloc(a, kv->block_tok, sizeof(struct kv_seq *));
-        b->class_tail = arena_calloc(a, kv->block_tok, sizeof(struct kv_seq *));
     }
-    if (!b || !b->block || !b->slot || !b->class_head || !b->class_tail) {
+    if (!b || !b->block || !b->slot) {
         if (b) {
             free(b->block);
             free(b->slot);
@@ -350,43 +348,4 @@ void blocks_give(struct kv *kv, struct kv_seq *s, uint64_t content_tok)
     if (s->full_blk > s->n_blk) {
         s->full_blk = s->n_blk;
     }
-}
-
-/* ---- decoding sequences ---- */
-
-void blocks_class_add(struct kv *kv, struct kv_seq *s, uint32_t class_no)
-{
-    struct kv_blocks *b = kv->blocks;
-    struct kv_seq *after = b->class_tail[class_no];
-
-    while (after && after->serial > s->serial) {
-        after = after->class_prev;
-    }
-    s->class_prev = after;
-    s->class_next = after ? after->class_next : b->class_head[class_no];
-    *(after ? &after->class_next : &b->class_head[class_no]) = s;
-    *(s->class_next ? &s->class_next->class_prev : &b->class_tail[class_no]) = s;
-}
-
-void blocks_class_remove(struct kv *kv, struct kv_seq *s, uint32_t class_no)
-{
-    struct kv_blocks *b = kv->blocks;
-
-    *(s->class_prev ? &s->class_prev->class_next : &b->class_head[class_no]) = s->class_next;
-    *(s->class_next ? &s->class_next->class_prev : &b->class_tail[class_no]) = s->class_prev;
-    s->class_prev = NULL;
-    s->class_next = NULL;
-}
-
-int blocks_step(struct kv *kv, uint64_t p)
-{
-    uint32_t class_no = kv_class(kv, p - 1);
-
-    for (struct kv_seq *s = kv->blocks->class_head[class_no]; s; s = s->class_next) {
-        if (blocks_append(kv, s, 1) < 0) {
-            return SIM_E_NOMEM;
-        }
-        s->n_blk++;
-    }
-    return 0;
 }

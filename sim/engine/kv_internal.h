@@ -19,7 +19,20 @@ struct kv_blocks {
     uint32_t n;
     uint32_t *slot; /* open addressing: first block of each key; 0 = empty */
     uint32_t slots; /* power of two */
-    struct kv_seq **class_head, **class_tail; /* decoding sequences by class, in order of admission */
+};
+
+/* Blocks [start, start + count); the first `used` of an owner's are in use, the rest is its to fill. */
+struct kv_extent {
+    uint64_t start, count, used;
+    struct kv_seq *owner; /* NULL = free */
+    struct kv_extent *prev, *next; /* by address */
+    struct kv_extent *seq_next;
+};
+
+struct kv_groups {
+    uint32_t group_blk;
+    uint32_t n;
+    struct kv_extent *first;
 };
 
 int runs_init(struct kv_runs *r, uint64_t blocks);
@@ -53,8 +66,14 @@ int blocks_take(struct kv *kv, struct kv_seq *s, uint32_t hit_blk, uint32_t upto
 int blocks_append(struct kv *kv, struct kv_seq *s, uint32_t n);
 void blocks_publish(struct kv *kv, struct kv_seq *s, uint64_t content_tok);
 void blocks_give(struct kv *kv, struct kv_seq *s, uint64_t content_tok);
-void blocks_class_add(struct kv *kv, struct kv_seq *s, uint32_t class_no);
-void blocks_class_remove(struct kv *kv, struct kv_seq *s, uint32_t class_no);
-int blocks_step(struct kv *kv, uint64_t p);
+
+int groups_init(struct kv *kv, uint32_t group_blk, struct arena *a);
+void groups_release(struct kv *kv);
+/* The caller has checked that n blocks are free. */
+int groups_take(struct kv *kv, struct kv_seq *s, uint64_t n);
+void groups_adopt(struct kv_seq *to, struct kv_seq *from);
+void groups_give(struct kv *kv, struct kv_seq *s);
+uint32_t groups_between(const struct kv_seq *s, uint64_t from_blk, uint64_t to_blk);
+int groups_check(const struct kv *kv, struct err *e);
 
 #endif

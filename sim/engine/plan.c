@@ -138,16 +138,45 @@ static uint32_t hit_blocks(struct engine *e, req_id r)
     return l->hit_blk;
 }
 
+uint32_t eng_kept(const struct engine *e, req_id r)
+{
+    return swap_tok(e, r);
+}
+
+/* Tokens of waiting r that its program's pin holds for it. */
+static uint32_t pinned_tok(const struct engine *e, req_id r)
+{
+    const struct pin *p = pins_of(e, r);
+    uint32_t most = live_of(e, r)->context_tok - 1;
+
+    return !p ? 0 : p->tok < most ? p->tok : most;
+}
+
 uint32_t eng_hit(struct engine *e, req_id r)
 {
-    return hit_blocks(e, r) * kv_block_tok(e->kv);
+    uint32_t pinned = e->pins ? pinned_tok(e, r) : 0, gpu, outside;
+
+    if (pinned > 0) {
+        return pinned;
+    }
+    gpu = hit_blocks(e, r) * kv_block_tok(e->kv);
+    if (!e->swap) {
+        return gpu;
+    }
+    outside = swap_tok(e, r);
+    return outside > gpu ? outside : gpu;
 }
 
 uint64_t eng_kv_need(struct engine *e, req_id r, uint32_t upto_tok)
 {
-    uint32_t hit = hit_blocks(e, r);
     uint64_t all = kv_blocks_for(e->kv, upto_tok);
+    const struct pin *pin = e->pins ? pins_of(e, r) : NULL;
+    uint32_t hit;
 
+    if (pin) {
+        return all > pin->kv.n_blk ? all - pin->kv.n_blk : 0;
+    }
+    hit = hit_blocks(e, r);
     if (all < hit) {
         all = hit;
     }
@@ -255,12 +284,30 @@ static bool chunk_add(struct engine *e, req_id r, uint32_t n_tok)
     return true;
 }
 
+/* Blocks for `hold` tokens, of which the first `upto` will be computed; *gpu_tok of them are there already. */
+static int take_blocks(struct engine *e, req_id r, uint32_t hit_tok, uint64_t hold, uint64_t upto,
+                       uint32_t *gpu_tok)
+{
+    struct live *l = live_of(e, r);
+    struct pin *pin = e->pins ? pins_of(e, r) : NULL;
+    uint32_t hit_blk;
+
+    if (pin) {
+        *gpu_tok = hit_tok;
+        pins_adopt(e, r, pin);
+        return e->kv->no_memory ? SIM_E_NOMEM : kv_extend(e->kv, &l->kv, hold, upto);
+    }
+    hit_blk = hit_blocks(e, r);
+    *gpu_tok = hit_blk * kv_block_tok(e->kv);
+    return kv_take(e->kv, &l->kv, hit_blk, hold, hit_tok > *gpu_tok ? *gpu_tok : upto);
+}
+
 bool eng_admit(struct engine *e, req_id r, uint32_t n_tok, uint32_t reserve_tok)
 {
     struct live *l = live_of(e, r);
     struct req *q = &e->reqs[r];
-    uint32_t hit_blk = hit_blocks(e, r);
-    uint32_t hit_tok = hit_blk * kv_block_tok(e->kv);
+    uint32_t hit_tok = eng_hit(e, r), gpu_tok;
+    bool later = false, first = l->admit_ns == SIM_NEVER;
     uint64_t upto = (uint64_t)hit_tok + n_tok;
     uint64_t hold = upto;
 
@@ -280,13 +327,17 @@ bool eng_admit(struct engine *e, req_id r, uint32_t n_tok, uint32_t reserve_tok)
     if (eng_kv_need(e, r, (uint32_t)hold) > kv_free(e->kv)) {
         return false;
     }
-    if (kv_take(e->kv, &l->kv, hit_blk, hold, upto) < 0) {
+    if (take_blocks(e, r, hit_tok, hold, upto, &gpu_tok) < 0 ||
+        (e->swap && swap_load(e, r, gpu_tok, hit_tok, &later) < 0)) {
         engine_fail(e, SIM_E_NOMEM, "out of memory for block tables");
         return false;
     }
+    if (e->pins && first) {
+        pins_admitted(e, r, hit_tok > 0);
+    }
     l->kv.fixed = reserve_tok != 0;
     e->n.lookup_tok += l->context_tok;
-    e->n.hit_tok += hit_tok;
+    e->n.hit_tok += gpu_tok;
     if (l->admit_ns == SIM_NEVER) {
         l->admit_ns = e->now;
         l->hit_tok = hit_tok;
@@ -296,12 +347,16 @@ bool eng_admit(struct engine *e, req_id r, uint32_t n_tok, uint32_t reserve_tok)
     }
     q->state = REQ_PREFILLING;
     q->computed_tok = hit_tok;
-    l->state = LIVE_PREFILL;
+    l->state = later ? LIVE_LOADING : LIVE_PREFILL;
     e->n_waiting--;
     e->waiting_tok -= l->context_tok;
     e->view.n_waiting = e->n_waiting;
     running_append(e, r);
     e->view.n_running = e->n_running;
+    if (later) {
+        e->acted = true; /* its chunk comes when its KV is here */
+        return true;
+    }
     prefilling_append(e, r);
     return chunk_add(e, r, n_tok);
 }
@@ -317,8 +372,10 @@ bool eng_chunk(struct engine *e, req_id r, uint32_t n_tok)
                     l->context_tok - e->reqs[r].computed_tok);
         return false;
     }
-    if (kv_blocks_for(e->kv, upto) > l->kv.n_blk + kv_free(e->kv)) {
-        return false;
+    while (kv_blocks_for(e->kv, upto) > l->kv.n_blk + kv_free(e->kv)) {
+        if (!pins_break_one(e)) {
+            return false;
+        }
     }
     if (kv_extend(e->kv, &l->kv, upto, upto) < 0) {
         engine_fail(e, SIM_E_NOMEM, "out of memory for block tables");
@@ -454,6 +511,9 @@ void eng_preempt(struct engine *e, req_id r)
         return;
     }
     content = running_leave(e, r);
+    if (e->swap && swap_keep(e, r, content) < 0) {
+        engine_fail(e, SIM_E_NOMEM, "out of memory for KV outside of the GPU");
+    }
     kv_give(e->kv, &l->kv, content);
     pushed_out(e);
     e->n.preemptions++;
@@ -484,7 +544,7 @@ bool eng_swap_out(struct engine *e, req_id r)
     uint64_t blk;
     double bytes;
 
-    if (l->state != LIVE_DECODE || !e->cfg.fabric || e->cfg.traits.async_depth2) {
+    if (l->state != LIVE_DECODE || !e->cfg.fabric || e->cfg.traits.async_depth2 || e->swap) {
         return false;
     }
     blk = kv_blocks_for(e->kv, e->planned - l->base);
@@ -561,7 +621,7 @@ req_id eng_victim(struct engine *e)
     }
     if (r == REQ_NONE || (live_of(e, r)->state != LIVE_PREFILL && live_of(e, r)->state != LIVE_DECODE)) {
         r = e->view.running_tail;
-        while (r != REQ_NONE && live_of(e, r)->state == LIVE_ENDING) {
+        while (r != REQ_NONE && live_of(e, r)->state != LIVE_PREFILL && live_of(e, r)->state != LIVE_DECODE) {
             r = e->reqs[r].q_prev;
         }
     }
@@ -723,6 +783,7 @@ static void step_clear(struct step *s)
     s->in_bytes = 0;
     s->out_copies = 0;
     s->in_copies = 0;
+    s->waited = false;
 }
 
 int step_plan(struct engine *e, struct step *s)
@@ -734,6 +795,9 @@ int step_plan(struct engine *e, struct step *s)
     e->n_served = 0;
     e->acted = false;
     give_up(e);
+    if (e->pins) {
+        pins_make_room(e);
+    }
     s->again = e->cfg.batcher->plan(e->cfg.batcher_state, e);
     if (e->err->code) {
         return e->err->code;

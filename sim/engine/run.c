@@ -26,7 +26,12 @@ int engine_init(struct engine *e, const struct engine_config *c, struct arena *a
     e->host = (struct pool){.name = "host", .capacity_byte = c->host_kv_bytes};
     e->next_sample_ns = c->obs.tick_ns ? 0 : SIM_NEVER;
     e->kv = kv_new(&c->kv, a, err);
-    return e->kv ? 0 : err->code;
+    if (!e->kv || (c->swap.offload && swap_init(e, &c->swap, err) < 0) ||
+        (c->pin.manner != PIN_OFF && pins_init(e, &c->pin, err) < 0)) {
+        return err->code;
+    }
+    e->kv_moves = e->swap || e->pins || c->pages.per_blk > 0;
+    return 0;
 }
 
 static void step_release(struct step *s)
@@ -52,7 +57,9 @@ void engine_release(struct engine *e)
     free(e->owed);
     step_release(&e->buf[0]);
     step_release(&e->buf[1]);
+    pins_release(e);
     kv_release(e->kv);
+    swap_release(e);
 }
 
 /* ---- arrivals ---- */
@@ -145,6 +152,15 @@ static int arrive(struct engine *e)
                                            a->prompt_tok, e->err) < 0) {
         return e->err->code;
     }
+    if (e->swap || e->pins) {
+        prefix_note(e, r, a);
+    }
+    if (e->swap) {
+        swap_arrive(e, r, a);
+    }
+    if (e->pins && pins_arrive(e, r, a) < 0) {
+        return e->err->code;
+    }
     if (e->cfg.obs.arrived) {
         e->cfg.obs.arrived(e->cfg.obs.o, &e->reqs[r], live_of(e, r));
     }
@@ -196,7 +212,7 @@ static sim_ns epoch_end(const struct epoch *ep, uint64_t k)
 static bool plain_decode(const struct step *s)
 {
     return s->live && s->decode && s->n_chunk == 0 && s->n_stalled == 0 && s->out_bytes <= 0 &&
-           s->in_bytes <= 0;
+           s->in_bytes <= 0 && !s->waited;
 }
 
 static void epoch_open(struct engine *e, const struct step *s)
@@ -214,6 +230,10 @@ static void epoch_open(struct engine *e, const struct step *s)
     ep->cost.base += e->cfg.step_overhead +
                      e->cfg.row_overhead * ((sim_tick)s->shape.n_decode + s->shape.prefill_done);
     ep->open = plain_decode(s);
+    if (e->map_ticks > 0) {
+        ep->cost.base += e->map_ticks;
+        ep->open = false;
+    }
     if (e->n.steps == 0) {
         ep->cost.base += e->cfg.cold_start;
         ep->open = false;
@@ -232,11 +252,11 @@ static sim_ns swap_time(struct engine *e, const struct step *s)
     int under_way = 0;
 
     if (s->out_bytes > 0) {
-        fabric_start(e->cfg.fabric, t, &e->cfg.link_down, 1, s->out_bytes, s->out_copies, 0);
+        fabric_start(e->cfg.fabric, t, &e->cfg.link_out, 1, s->out_bytes, s->out_copies, 0);
         under_way++;
     }
     if (s->in_bytes > 0) {
-        fabric_start(e->cfg.fabric, t, &e->cfg.link_up, 1, s->in_bytes, s->in_copies, 1);
+        fabric_start(e->cfg.fabric, t, &e->cfg.link_in, 1, s->in_bytes, s->in_copies, 1);
         under_way++;
     }
     e->n.swap_out_bytes += s->out_bytes;
@@ -250,6 +270,59 @@ static sim_ns swap_time(struct engine *e, const struct step *s)
     return t;
 }
 
+/* Pages are mapped as blocks come into use (vAttention, serving.md 11): with `keep`, blocks that were mapped
+ * once stay so for whoever comes next; with `ahead`, a thread of its own maps during the step before, and
+ * only what that was too short for is waited for. */
+static sim_tick map_pages(struct engine *e)
+{
+    const struct page_config *c = &e->cfg.pages;
+    uint64_t used = kv_total(e->kv) - kv_free(e->kv), fresh;
+    sim_tick before = e->n.steps > 0 && c->ahead ? e->cur_ticks : 0, cost;
+
+    if (c->keep) {
+        fresh = used > e->mapped_blk ? used - e->mapped_blk : 0;
+        e->mapped_blk += fresh;
+    } else {
+        fresh = used + e->kv->given - e->mapped_blk; /* taken since the last step */
+        e->mapped_blk = used + e->kv->given;
+    }
+    cost = (sim_tick)(fresh * c->per_blk) * c->map;
+    e->n.pages += fresh * c->per_blk;
+    cost = cost > before ? cost - before : 0;
+    e->n.map_ticks += (double)cost;
+    return cost;
+}
+
+/* How many of the next steps, at most `limit`, map nothing. */
+static uint64_t unmapped_steps(const struct engine *e, uint64_t limit)
+{
+    uint64_t n = 0, p = e->planned + 1, most = limit < e->kv->block_tok ? limit : e->kv->block_tok;
+    uint64_t used = kv_total(e->kv) - kv_free(e->kv) + (e->cfg.pages.keep ? 0 : e->kv->given);
+
+    if (used > e->mapped_blk) {
+        return 0; /* for the step that is planned already */
+    }
+    if (e->cfg.pages.keep) {
+        return kv_steps_possible(e->kv, p, limit, kv_total(e->kv) - e->mapped_blk);
+    }
+    while (n < most && kv_step_need(e->kv, p + n) == 0) {
+        n++;
+    }
+    return n;
+}
+
+/* What has to be there before the step can start. */
+static void wait_for_kv(struct engine *e, struct step *s)
+{
+    if (e->swap && swap_begin(e) == 0) {
+        e->cur_start_ns = swap_wait(e, s);
+    }
+    if (e->cfg.pages.per_blk > 0) {
+        e->map_ticks = map_pages(e);
+        e->epoch.open = e->epoch.open && e->map_ticks == 0;
+    }
+}
+
 static void step_start(struct engine *e, struct step *s)
 {
     struct epoch *ep = &e->epoch;
@@ -258,8 +331,11 @@ static void step_start(struct engine *e, struct step *s)
     if (s->out_bytes > 0 || s->in_bytes > 0) {
         e->cur_start_ns = swap_time(e, s);
     }
+    if (e->kv_moves) {
+        wait_for_kv(e, s);
+    }
     if (!(ep->open && plain_decode(s) && ep->version == s->version && ep->k < ep->cost.valid &&
-          epoch_end(ep, ep->k) == e->now)) {
+          epoch_end(ep, ep->k) == e->cur_start_ns)) {
         epoch_open(e, s);
     }
     ep->k++;
@@ -308,20 +384,38 @@ static uint64_t at_most(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* KV is there, blocks come free, a pin's time is over, or copies start with the very next step: not after
+ * this. */
+static sim_ns kv_event_ns(const struct engine *e, sim_ns until)
+{
+    if (e->swap) {
+        sim_ns t = e->swap->n_held > 0 ? e->now : swap_next(e);
+
+        until = t < until ? t : until;
+    }
+    if (e->pins && pins_next(e) < until) {
+        until = pins_next(e);
+    }
+    return until;
+}
+
 /* How many further steps would be planned exactly like the last one. */
 static uint64_t skippable(struct engine *e, sim_ns until)
 {
     const struct step *last = e->cfg.traits.async_depth2 ? e->next : e->cur;
-    uint64_t limit;
+    uint64_t limit, spare = e->cfg.traits.spare_blk;
 
     if (e->next_sample_ns < until) {
         until = e->next_sample_ns;
     }
 
-    /* Behind a head that is blocked anyway, arrivals can queue up unseen. */
-    if (!(e->n_waiting > 0 && e->cfg.policy->caps & POLICY_ARRIVAL_KEEPS_HEAD) &&
+    /* Behind a head that is blocked anyway, arrivals can queue up unseen, unless KV of theirs is about to go. */
+    if (!(e->n_waiting > 0 && e->cfg.policy->caps & POLICY_ARRIVAL_KEEPS_HEAD && !e->kv_moves) &&
         e->next_visible_ns < until) {
         until = e->next_visible_ns;
+    }
+    if (e->kv_moves) {
+        until = kv_event_ns(e, until);
     }
 
     if (!plain_decode(last) || last->n_ending > 0 || last->again <= 1 || e->n_lagging > 0) {
@@ -346,7 +440,11 @@ static uint64_t skippable(struct engine *e, sim_ns until)
     if (limit > 0) {
         limit = boundaries_before(&e->epoch, until, limit);
     }
-    return limit > 0 ? kv_steps_possible(e->kv, e->planned + 1, limit, e->cfg.traits.spare_blk) : 0;
+    if (limit > 0 && e->kv_moves) {
+        spare += e->swap ? e->swap->draining : 0;
+        limit = e->cfg.pages.per_blk > 0 ? unmapped_steps(e, limit) : limit;
+    }
+    return limit > 0 ? kv_steps_possible(e->kv, e->planned + 1, limit, spare) : 0;
 }
 
 static int jump(struct engine *e, uint64_t j)
@@ -363,6 +461,9 @@ static int jump(struct engine *e, uint64_t j)
     e->cur_start_ns = e->now;
     e->cur_end_ns = epoch_end(&e->epoch, k + j);
     e->cur_ticks = e->epoch.cost.base + e->epoch.cost.slope * (sim_tick)(k + j - 1);
+    if (e->swap) {
+        e->swap->planned_ns = e->now;
+    }
     last->again -= j;
     for (int i = 0; i < (last == e->cur ? 1 : 2); i++) {
         struct step *s = i == 0 ? last : e->cur;
@@ -417,6 +518,9 @@ static int stuck(struct engine *e)
     req_id r = eng_pick(e);
     const char *why;
 
+    if (pins_break_one(e)) {
+        return e->err->code; /* the next try finds more room */
+    }
     if (e->n_running > 0) {
         return engine_fail(e, SIM_E_CHECK,
                            "no progress at %.6f s: batcher %s made an empty step with %u running, %u "
@@ -498,6 +602,9 @@ int engine_verify(const struct engine *e, struct err *err)
         return err_set(err, SIM_E_CHECK, "%u decoding requests, %u with an end", e->n_decoding,
                        e->n_heap);
     }
+    if ((e->swap && swap_check(e, err) < 0) || (e->pins && pins_check(e, err) < 0)) {
+        return err->code;
+    }
     return kv_check(e->kv, err);
 }
 
@@ -508,10 +615,53 @@ static bool all_done(const struct engine *e)
     return e->arrivals_ended && e->n_running == 0 && e->n_waiting == 0 && e->n_swapped == 0;
 }
 
+static void samples_before(struct engine *e, sim_ns t)
+{
+    if (e->next_sample_ns < t) {
+        samples_until(e, t - 1);
+    }
+}
+
+/* Nothing to compute, but copies are under way: to the end of the next one, or to an arrival before it. */
+static bool wait_for_copies(struct engine *e)
+{
+    sim_ns t = swap_next(e);
+
+    if (t == SIM_NEVER) {
+        return false;
+    }
+    if (e->cfg.fed) { /* an arrival may yet come before */
+        e->asleep = true;
+        return true;
+    }
+    t = e->next_visible_ns < t ? e->next_visible_ns : t;
+    t = t > e->now ? t : e->now;
+    samples_before(e, t);
+    e->now = t;
+    e->epoch.open = false;
+    return true;
+}
+
+/* What else an engine without work wakes up for: the end of a copy that somebody waits for, the end of a
+ * pin. */
+static sim_ns alarm_ns(const struct engine *e)
+{
+    sim_ns t = e->n_running > 0 || e->n_waiting > 0 ? swap_next(e) : SIM_NEVER;
+
+    t = pins_next(e) < t ? pins_next(e) : t;
+    return t > e->now ? t : e->now;
+}
+
 static int idle(struct engine *e)
 {
+    if (e->swap && (swap_begin(e) < 0 || swap_settle(e))) {
+        return e->err->code;
+    }
     if (e->acted || e->preempted_now) {
         return 0; /* somebody was refused or pushed out: the next try finds another world */
+    }
+    if ((e->n_running > 0 || e->n_waiting > 0) && wait_for_copies(e)) {
+        return 0;
     }
     if (e->n_running == 0 && e->n_waiting == 0 && e->n_swapped == 0) {
         if (!e->have_arrival && fetch_arrival(e) < 0) {
@@ -525,7 +675,11 @@ static int idle(struct engine *e)
             return engine_fail(e, SIM_E_CHECK, "no progress at %.6f s: the workload waits for a request "
                                "to leave, but none is there", (double)e->now / 1e9);
         }
-        if (e->have_arrival) {
+        if (pins_next(e) < e->next_visible_ns) {
+            samples_before(e, alarm_ns(e));
+            e->now = alarm_ns(e);
+            e->epoch.open = false;
+        } else if (e->have_arrival) {
             wait_for_arrival(e);
         }
         return 0;
@@ -540,6 +694,9 @@ static int boundary_open(struct engine *e, sim_ns until)
     uint64_t j;
 
     e->view.now_ns = e->now;
+    if (e->kv_moves && ((e->swap && swap_poll(e) < 0) || (e->pins && pins_expire(e) < 0))) {
+        return e->err->code;
+    }
     if (drain_arrivals(e) < 0) {
         return e->err->code;
     }
@@ -556,6 +713,9 @@ static int boundary_open(struct engine *e, sim_ns until)
     }
     e->n.walked++;
     step_start(e, e->cur);
+    if (e->err->code) {
+        return e->err->code;
+    }
     if (e->cfg.obs.step) {
         e->cfg.obs.step(e->cfg.obs.step_o, e, e->cur);
     }
@@ -623,10 +783,12 @@ sim_ns engine_next_ns(const struct engine *e, enum engine_event *ret)
     if (!e->asleep) {
         return all_done(e) ? SIM_NEVER : e->now;
     }
+    sim_ns copied = alarm_ns(e);
+
     if (e->have_arrival) {
-        return waking_ns(e);
+        return copied < waking_ns(e) ? copied : waking_ns(e);
     }
-    return e->n_waiting > 0 && e->arrivals_ended ? e->now : SIM_NEVER;
+    return copied < SIM_NEVER ? copied : e->n_waiting > 0 && e->arrivals_ended ? e->now : SIM_NEVER;
 }
 
 int engine_advance(struct engine *e, sim_ns until)
@@ -634,7 +796,10 @@ int engine_advance(struct engine *e, sim_ns until)
     if (e->under_way) {
         return boundary_close(e);
     }
-    if (e->asleep && e->have_arrival) {
+    if (e->asleep && alarm_ns(e) < (e->have_arrival ? waking_ns(e) : SIM_NEVER)) {
+        e->now = alarm_ns(e);
+        e->epoch.open = false;
+    } else if (e->asleep && e->have_arrival) {
         wait_for_arrival(e);
     }
     e->asleep = false;

@@ -58,6 +58,11 @@ struct metrics_total {
     uint32_t waiting_at_last_arrival;
     double pool_tok, peak_kv; /* peak_kv: of the fullest pool, share */
     double busiest_ns, most_arrived; /* of one replica */
+    bool swaps;                      /* KV can outlive its place on the GPU */
+    struct swap_counters swap;
+    bool pins;
+    struct pin_counters pin;
+    double wait_tail;                /* of the replica that waited most */
 };
 
 struct metrics {

@@ -7,6 +7,10 @@
 #define VLLM "vllm bench serve (vLLM 0.19, vllm/benchmarks/serve.py)"
 #define VTC  "VTC (Sheng et al., OSDI'24), section 5.1 and its artifact's plot scripts"
 #define OWN  "Steelyard"
+#define VAT  "vAttention (ASPLOS'25, arXiv 2405.04437)"
+#define CGN  "CacheGen (SIGCOMM'24, arXiv 2310.07240)"
+#define CNT  "Continuum (arXiv 2511.02230)"
+#define FSW  "FastSwitch (arXiv 2411.18424)"
 #define JIT  "JITServe (arXiv 2504.20068, NSDI'26) and its artifact"
 #define EQX                                                                                        \
     "stand-in for Equinox (arXiv 2508.16646), whose equations are not public: every constant is a " \
@@ -69,6 +73,7 @@
 #define G_MOE   "Experts (offloaded)"
 #define BUD     "BuddyMoE, arXiv 2511.10054"
 #define G_REPL  "Replicas"
+#define G_KV    "KV outside of the GPU"
 
 const struct metric_def metric_glossary[] = {
     {"completed", "1", G_MAIN, "Successful requests",
@@ -205,6 +210,54 @@ const struct metric_def metric_glossary[] = {
     {"cache_hit_rate", "1", G_ENG, "Prefix cache hits (share of tokens)",
      "Prompt tokens found in the prefix cache when a request was admitted, as a share of the prompt "
      "tokens looked up.", OWN},
+    {"kv_wait_share", "1", G_KV, "Waiting for copies (share)",
+     "Share of the time of all engine steps, waiting included, that steps waited for KV to be copied "
+     "(kv.offload).", FSW},
+    {"kv_wait_share_p99", "1", G_KV, "  of the longest 1 % of steps",
+     "Of the engine steps in the longest hundredth, the share of their time that they waited for KV to be "
+     "copied.", FSW},
+    {"kv_conflict_wait", "s", G_KV, "  for blocks in use (s)",
+     "Time that steps waited because they needed blocks whose KV was still being copied out "
+     "(kv.swap=async).", FSW},
+    {"kv_copied_out", "1", G_KV, "Copied out",
+     "How often KV of a request or session was copied out of the GPU.", OWN},
+    {"kv_copied_in", "1", G_KV, "Copied in", "How often KV was loaded back.", OWN},
+    {"kv_recomputed", "1", G_KV, "Pushed out without a copy",
+     "Requests that were pushed out and whose KV was not kept, by choice or for lack of room.", OWN},
+    {"kv_lost", "1", G_KV, "Sessions lost to others",
+     "Idle sessions whose KV was thrown away to make room.", OWN},
+    {"kv_copy_calls", "1", G_KV, "Copy calls",
+     "Copy calls in both directions: two per layer for each contiguous stretch of blocks.", FSW},
+    {"kv_blocks_out", "1", G_KV, "Blocks copied out", "KV blocks copied out of the GPU.", OWN},
+    {"kv_reuse_share", "1", G_KV, "  spared by reuse (share)",
+     "Of the blocks that sequences had when they were copied out, the share that was outside already "
+     "(kv.reuse).", FSW},
+    {"kv_found_tokens", "tok", G_KV, "Tokens found outside",
+     "Tokens whose KV was loaded instead of computed.", OWN},
+    {"kv_host_peak", "byte", G_KV, "Host memory used, peak",
+     "Most host memory that KV took at any time.", OWN},
+    {"kv_bytes_to_nvme", "byte", G_KV, "Bytes to the drive", "KV of idle sessions written to the drive (kv.nvme).",
+     OWN},
+    {"kv_bytes_from_nvme", "byte", G_KV, "Bytes from the drive", "KV loaded from the drive.", OWN},
+    {"kv_bytes_to_remote", "byte", G_KV, "Bytes to the remote store",
+     "KV of idle sessions written to the remote store (kv.remote).", OWN},
+    {"kv_bytes_from_remote", "byte", G_KV, "Bytes from the remote store", "KV loaded from the remote store.", OWN},
+    {"kv_chunks_fine", "1", G_KV, "Chunks at level 3", "Chunks of KV that came at the finest level (kv.stream).", CGN},
+    {"kv_chunks_medium", "1", G_KV, "Chunks at level 2", "Chunks of KV that came at the middle level.", CGN},
+    {"kv_chunks_coarse", "1", G_KV, "Chunks at level 1", "Chunks of KV that came at the coarsest level.", CGN},
+    {"kv_streams_cut", "1", G_KV, "Streams cut short", "Contexts of which the rest was computed because no level would "
+     "have come in time.", CGN},
+    {"kv_pages_mapped", "1", G_KV, "Pages mapped", "Pages of KV that were mapped, over all layers (kv.page).", VAT},
+    {"kv_map_wait", "s", G_KV, "Waiting for pages (s)", "Time that steps took longer because pages had to be mapped.",
+     VAT},
+    {"kv_pins", "1", G_KV, "Pinned between turns", "How often KV of a program stayed on the GPU after a turn (kv.pin).",
+     CNT},
+    {"kv_pins_found", "1", G_KV, "  found by the next turn", "Pins whose program came back in time.", CNT},
+    {"kv_pins_expired", "1", G_KV, "  expired", "Pins whose time was over before the tool had answered.", CNT},
+    {"kv_pins_broken", "1", G_KV, "  taken back", "Pins that had to go because running requests needed the memory, or "
+     "because nothing else could run.", CNT},
+    {"kv_pinned_share", "1", G_KV, "KV pool pinned, mean (share)", "Share of the KV pool's blocks that were pinned, "
+     "averaged over time.", CNT},
 
     {"expert_hit_rate", "1", G_MOE, "Hit rate",
      "Of the different experts that the gate of a layer asked for in a step, the share that was in GPU memory "

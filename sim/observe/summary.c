@@ -191,6 +191,52 @@ static void put_counters(const struct metrics *m, struct table *t)
     put(t, "jain_hf", "1", jain_of(sum.hf, sq.hf, m->n_clients));
 }
 
+/* ---- KV that left the GPU and came back; only in runs where it can ---- */
+
+static double bytes_loaded(const struct swap_counters *n)
+{
+    double sum = 0;
+
+    for (int tier = 0; tier < KV_TIERS; tier++) {
+        sum += n->tier_in[tier];
+    }
+    return sum;
+}
+
+static void put_swap(const struct metrics *m, struct table *t)
+{
+    const struct swap_counters *n = &m->total.swap;
+    double wait = (double)n->wait_ns;
+
+    if (!m->total.swaps) {
+        return;
+    }
+    put(t, "kv_wait_share", "1", ratio(wait, wait + (double)m->total.n.busy_ns));
+    put(t, "kv_wait_share_p99", "1", m->total.wait_tail);
+    put(t, "kv_conflict_wait", "s", (double)n->conflict_ns / 1e9);
+    put(t, "kv_copied_out", "1", (double)n->out);
+    put(t, "kv_copied_in", "1", (double)n->in);
+    put(t, "kv_recomputed", "1", (double)n->recomputed);
+    put(t, "kv_lost", "1", (double)n->lost);
+    put(t, "kv_copy_calls", "1", (double)(n->out_copies + n->in_copies));
+    put(t, "kv_blocks_out", "1", (double)n->out_blk);
+    put(t, "kv_reuse_share", "1", 1 - ratio((double)n->out_blk, (double)n->held_blk));
+    put(t, "kv_found_tokens", "tok", (double)n->hit_tok);
+    put(t, "kv_host_peak", "byte", n->host_peak_bytes);
+    if (n->streams) {
+        put(t, "kv_chunks_fine", "1", (double)n->chunks[3]);
+        put(t, "kv_chunks_medium", "1", (double)n->chunks[2]);
+        put(t, "kv_chunks_coarse", "1", (double)n->chunks[1]);
+        put(t, "kv_streams_cut", "1", (double)n->chunks[STREAM_TEXT]);
+    }
+    for (int tier = KV_HOST + 1; tier < KV_TIERS; tier++) {
+        if (n->below[tier]) {
+            put_named(t, "kv_bytes_to", kv_tier_name((enum kv_tier)tier), "byte", n->tier_out[tier]);
+            put_named(t, "kv_bytes_from", kv_tier_name((enum kv_tier)tier), "byte", n->tier_in[tier]);
+        }
+    }
+}
+
 static void put_machine(const struct metrics *m, struct table *t, double end_s)
 {
     const struct engine_counters *n = &m->total.n;
@@ -208,9 +254,21 @@ static void put_machine(const struct metrics *m, struct table *t, double end_s)
     put(t, "preemptions", "1", (double)n->preemptions);
     put(t, "swaps_out", "1", (double)n->swaps_out);
     put(t, "swaps_in", "1", (double)n->swaps_in);
-    put(t, "pcie_bytes_up", "byte", n->swap_out_bytes);
-    put(t, "pcie_bytes_down", "byte", n->swap_in_bytes);
+    put(t, "pcie_bytes_up", "byte", n->swap_out_bytes + m->total.swap.tier_out[KV_HOST]);
+    put(t, "pcie_bytes_down", "byte", n->swap_in_bytes + bytes_loaded(&m->total.swap));
     put(t, "cache_hit_rate", "1", ratio((double)n->hit_tok, (double)n->lookup_tok));
+    put_swap(m, t);
+    if (m->cfg->kv_page_bytes > 0) {
+        put(t, "kv_pages_mapped", "1", (double)n->pages);
+        put(t, "kv_map_wait", "s", n->map_ticks / SIM_TICKS_PER_NS / 1e9);
+    }
+    if (m->total.pins) {
+        put(t, "kv_pins", "1", (double)m->total.pin.made);
+        put(t, "kv_pins_found", "1", (double)m->total.pin.found);
+        put(t, "kv_pins_expired", "1", (double)m->total.pin.expired);
+        put(t, "kv_pins_broken", "1", (double)m->total.pin.broken);
+        put(t, "kv_pinned_share", "1", ratio(m->total.pin.blk_ns, m->total.pin.all_blk_ns));
+    }
 }
 
 /* How unevenly the router has loaded the replicas. */
@@ -466,6 +524,8 @@ static void add_counters(struct engine_counters *to, const struct engine_counter
     to->decode_steps += n->decode_steps;
     to->prefill_steps += n->prefill_steps;
     to->walked += n->walked;
+    to->pages += n->pages;
+    to->map_ticks += n->map_ticks;
     to->decode_tok += n->decode_tok;
     to->prefill_tok += n->prefill_tok;
     to->hit_tok += n->hit_tok;
@@ -488,6 +548,15 @@ static void add_engine(struct metrics_total *t, const struct engine *g)
     add_counters(&t->n, &g->n);
     if (g->last_arrival_ns > t->last_arrival_ns) {
         t->last_arrival_ns = g->last_arrival_ns;
+    }
+    if (g->swap) {
+        t->swaps = true;
+        swap_add_up(&t->swap, g);
+        t->wait_tail = fmax(t->wait_tail, swap_tail_share(g));
+    }
+    if (g->pins) {
+        t->pins = true;
+        pins_add_up(&t->pin, g);
     }
     t->pool_tok += (double)kv_total(g->kv) * kv_block_tok(g->kv);
     t->peak_kv = fmax(t->peak_kv, ratio((double)kv_peak_used(g->kv), (double)kv_total(g->kv)));

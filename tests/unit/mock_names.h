@@ -21,6 +21,7 @@
 #define eng_first_swapped mock_eng_first_swapped
 #define eng_hit mock_eng_hit
 #define eng_is_decoding mock_eng_is_decoding
+#define eng_kept mock_eng_kept
 #define eng_kv_free mock_eng_kv_free
 #define eng_kv_need mock_eng_kv_need
 #define eng_kv_total mock_eng_kv_total

@@ -1,0 +1,36 @@
+# KV that leaves the GPU: block by block before the step, or in groups, reused, beside the steps (FastSwitch).
+$ printf '{"trace": "synth:programs{rate=0.8,mix=1,programs=40,turns=1..6,think_mu=1,context=2000,ttft=0,tbt=0}", "load": {"sessions": true}, "model": "llama-3-8b", "gpu": "a10g", "batcher": "vllm-v0{version=0.3}", "policy": "fastswitch", "kv": {"tokens": 4000, "offload": "swap", "sessions": true}, "check": true}' > c.json
+$ steelyard run c.json --format csv | grep -E '^(completed|preemptions|kv_copied_in|kv_copy_calls|kv_reuse_share|kv_wait_share),'
+1> completed,126,1
+1> preemptions,351,1
+1> kv_wait_share,0.015213610519940078,1
+1> kv_copied_in,428,1
+1> kv_copy_calls,4275008,1
+1> kv_reuse_share,0,1
+$ steelyard run c.json --set kv.groups=60 --set kv.reuse=on --set kv.swap=async --format csv | grep -E '^(completed|preemptions|kv_copied_in|kv_copy_calls|kv_reuse_share|kv_wait_share),'
+1> completed,126,1
+1> preemptions,361,1
+1> kv_wait_share,0.0007137749429901375,1
+1> kv_copied_in,436,1
+1> kv_copy_calls,153536,1
+1> kv_reuse_share,0.733297214063703,1
+$ for o in kv.swap=sync kv.swap=async kv.offload=by-cost; do steelyard run c.json --set $o --format csv > a.csv; steelyard run c.json --set $o --no-skip --format csv | cmp - a.csv; done
+# What does not go together.
+$ steelyard run c.json --set kv.offload=by_cost
+2> steelyard: --set: offload 'by_cost' is not known; did you mean 'by-cost'? (steelyard list offloads)
+? 2
+$ steelyard run c.json --set 'kv.offload=by-cost{split=3}'
+2> steelyard: --set: offload 'by-cost': by-cost: unknown key 'split'; did you mean 'splits'?
+? 2
+$ steelyard run c.json --set kv.swap=async --batcher orca
+2> steelyard: kv.swap=async, kv.nvme, kv.remote: batcher orca computes a prompt when it lets it in, or never; vllm-v0, vllm-v1 and sarathi can wait for KV
+? 2
+$ steelyard run c.json --set kv.groups=8 --batcher vllm-v1
+2> steelyard: kv.groups: a prefix cache hands out single blocks; turn it off (batcher=vllm-v1{prefix_caching=off})
+? 2
+$ steelyard run --trace synth:azure-conv --model llama-3-8b --gpu a10g --set kv.reuse=on
+2> steelyard: kv.swap, kv.reuse, kv.sessions, kv.groups, kv.nvme and kv.remote are about KV that leaves the GPU: set kv.offload too (swap, recompute, by-cost)
+? 2
+# What can be named.
+$ for k in tiers offloads; do for n in $(steelyard list $k | cut -d' ' -f1); do steelyard explain $n > /dev/null || echo $k $n; done; steelyard list $k --json | grep -c '"name"'; done
+$ steelyard list tiers
