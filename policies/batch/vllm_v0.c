@@ -188,9 +188,12 @@ static bool admit_chunk(const struct vllm_v0 *b, struct step *s, req_id r)
     return true;
 }
 
-/* Not in vLLM: policies that push out running requests for the pick get to do so. */
+/* Not in vLLM: policies that push out running requests for the pick get to do so, where that helps. */
 static bool admit_one(struct vllm_v0 *b, struct step *s, struct prompt_batch *p, req_id r)
 {
+    if (!b->chunked && !only_away(s->e, r) && !batch_takes(b, p, eng_context(s->e, r))) {
+        return false;
+    }
     do {
         if (eng_n_running(s->e) < b->max_num_seqs &&
             (b->chunked ? admit_chunk(b, s, r) : admit_whole(b, s->e, p, r))) {
@@ -296,7 +299,7 @@ static uint64_t vllm_v0_plan(void *st, struct engine *e)
     if (runs && eng_n_swapped(e) == 0) {
         prompts += admit(b, &s);
     }
-    if (prompts > 0) {
+    if (prompts > 0 && eng_plan_chunks(e) > 0) {
         return 1;
     }
     uint64_t again = runs ? decode(b, e, &s) : serve_running(e, &s);

@@ -3,17 +3,17 @@ $ printf '{"trace": "synth:programs{rate=0.8,mix=1,programs=40,turns=1..6,think_
 $ steelyard run c.json --format csv | grep -E '^(completed|preemptions|kv_copied_in|kv_copy_calls|kv_reuse_share|kv_wait_share),'
 1> completed,126,1
 1> preemptions,351,1
-1> kv_wait_share,0.015213610519940078,1
+1> kv_wait_share,0.01523952591462801,1
 1> kv_copied_in,428,1
-1> kv_copy_calls,4275008,1
+1> kv_copy_calls,4275136,1
 1> kv_reuse_share,0,1
 $ steelyard run c.json --set kv.groups=60 --set kv.reuse=on --set kv.swap=async --format csv | grep -E '^(completed|preemptions|kv_copied_in|kv_copy_calls|kv_reuse_share|kv_wait_share),'
 1> completed,126,1
 1> preemptions,361,1
-1> kv_wait_share,0.0007137749429901375,1
+1> kv_wait_share,0.0007140418095313274,1
 1> kv_copied_in,436,1
-1> kv_copy_calls,153536,1
-1> kv_reuse_share,0.733297214063703,1
+1> kv_copy_calls,153344,1
+1> kv_reuse_share,0.7332420950588772,1
 $ for o in kv.swap=sync kv.swap=async kv.offload=by-cost; do steelyard run c.json --set $o --format csv > a.csv; steelyard run c.json --set $o --no-skip --format csv | cmp - a.csv; done
 # What does not go together.
 $ steelyard run c.json --set kv.offload=by_cost
