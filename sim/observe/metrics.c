@@ -372,10 +372,10 @@ void metrics_sample(struct metrics *m, sim_ns at)
         total += kv_total(g->kv);
         running += g->n_running;
         waiting += g->n_waiting;
+        m->n_waiting_samples += g->n_waiting > 0;
     }
     kv = 1 - (double)free / (double)total;
     m->n_samples++;
-    m->n_waiting_samples += waiting > 0;
     m->sum_kv += kv;
     m->sum_running += running;
     m->sum_waiting += waiting;

@@ -93,7 +93,7 @@ struct metrics {
     uint64_t arrivals;
     /* samples */
     double sum_kv, sum_running, sum_waiting;
-    uint64_t n_samples, n_waiting_samples;
+    uint64_t n_samples, n_waiting_samples; /* waiting: one for each replica where somebody waits */
     bool keep_series;
     double *point_t, *point_kv, *point_running, *point_waiting;
     uint32_t n_points;

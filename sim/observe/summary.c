@@ -355,7 +355,7 @@ static void judge(const struct metrics *m, double capacity_req_s, struct run_res
                       ? ratio((double)m->arrivals, (double)g->last_arrival_ns / 1e9)
                       : (double)NAN;
     double load = rate / capacity_req_s;
-    double waiting = ratio((double)m->n_waiting_samples, (double)m->n_samples);
+    double waiting = ratio((double)m->n_waiting_samples, (double)m->n_samples * m->n_ears);
     const char *word = "stable", *how;
 
     ret->verdict = RUN_STABLE;
