@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sim/cluster/mail.h"
+#include "sim/cluster/view.h"
 
 int cluster_init(struct cluster *c, const struct cluster_config *cfg, uint32_t n, struct arena *a,
                  struct err *err)
@@ -133,67 +134,6 @@ static int fetch_next(struct cluster *c)
 
 /* ---- routing ---- */
 
-static bool is_older(const struct engine *e, req_id a, req_id b)
-{
-    return b == REQ_NONE || e->reqs[a].serial < e->reqs[b].serial;
-}
-
-/* Prompt (or context) of the one that has been there longest of those that wait. */
-static uint64_t head_tok(const struct replica *r)
-{
-    const struct engine *e = r->engine;
-    req_id head = REQ_NONE;
-
-    for (req_id i = 0; e->n_waiting > 0 && i < e->n_slots; i++) {
-        if (e->reqs[i].state == REQ_WAITING && is_older(e, i, head)) {
-            head = i;
-        }
-    }
-    if (head != REQ_NONE) {
-        return live_of(e, head)->context_tok;
-    }
-    return e->have_arrival ? e->next_arrival.prompt_tok : r->first ? r->first->a.prompt_tok : 0;
-}
-
-static void show(const struct cluster *c, uint32_t i)
-{
-    const struct replica *r = &c->replica[i];
-    const struct engine *e = r->engine;
-    uint32_t block = kv_block_tok(e->kv);
-
-    c->seen[i] = (struct route_replica){
-        .n_waiting = e->n_waiting + (uint32_t)(r->sent - e->n.arrived),
-        .n_running = e->n_running + e->n_swapped,
-        .sent = r->sent,
-        .kv_total_tok = kv_total(e->kv) * block,
-        .kv_used_tok = (kv_total(e->kv) - kv_free(e->kv)) * block,
-        .waiting_tok = e->waiting_tok + r->unopened_tok + (e->have_arrival ? e->next_arrival.prompt_tok : 0),
-        .prompt_tok = r->prompt_tok,
-        .head_tok = c->cfg.router.ops->needs & ROUTE_HEAD ? head_tok(r) : 0,
-    };
-}
-
-static void glance(struct cluster *c)
-{
-    if (c->now < c->next_glance_ns) {
-        return;
-    }
-    for (uint32_t i = 0; i < c->n; i++) {
-        show(c, i);
-    }
-    c->next_glance_ns = c->now + c->cfg.glance_ns;
-}
-
-/* Until the next glance the router adds up what it sends. */
-static void note_sent(struct route_replica *x, uint32_t prompt_tok)
-{
-    x->head_tok = x->n_waiting == 0 ? prompt_tok : x->head_tok;
-    x->n_waiting++;
-    x->sent++;
-    x->waiting_tok += prompt_tok;
-    x->prompt_tok += prompt_tok;
-}
-
 static int choose(struct cluster *c, uint32_t *ret)
 {
     const struct arrival *a = &c->next;
@@ -202,7 +142,7 @@ static int choose(struct cluster *c, uint32_t *ret)
                                 .prompt_tok = a->prompt_tok, .hash = a->hash, .n_hash = a->n_hash,
                                 .hash_tok = a->hash_tok};
 
-    glance(c);
+    view_glance(c);
     if (c->cfg.router.ops->route(c->cfg.router.st, &v, &q, ret, c->err) < 0) {
         return c->err->code;
     }
@@ -225,7 +165,7 @@ static int route(struct cluster *c)
     if (mail_send(r, &c->next, c->routed, c->err) < 0) {
         return c->err->code;
     }
-    note_sent(&c->seen[i], c->next.prompt_tok);
+    view_note_sent(c, i, c->next.prompt_tok);
     c->routed++;
     r->sent++;
     r->prompt_tok += c->next.prompt_tok;
