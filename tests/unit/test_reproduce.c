@@ -113,6 +113,8 @@ static void test_verdicts(void **state)
     repro_note(&v, 106);
     near(repro_mean(&v), 105);
     near(repro_sd(&v), sqrt(2));
+    near(repro_half(&v), 12.7062047364); /* t of one degree of freedom, sqrt(2) / sqrt(2) */
+    assert_true(isnan(repro_half(&none)));
     assert_true(isnan(repro_mean(&none)));
     assert_int_equal(repro_value(&p, "a", "s", 100, &v, 0.05, &e), 0);
     assert_int_equal(repro_value(&p, "b", "s", 100, &v, 0.049, &e), 0);
@@ -129,6 +131,50 @@ static void test_verdicts(void **state)
         assert_int_equal(p.row[i].verdict, want[i]);
     }
     arena_release(&p.ar);
+}
+
+/* ---- rows of requests tell what the metrics count ---- */
+
+struct seen {
+    double n[SLO_CLASSES], met[SLO_CLASSES];
+};
+
+static int on_request(void *ctx, const struct request_row *r, struct err *e)
+{
+    struct seen *s = ctx;
+    bool has_ttft = r->ttft_slo_ms > 0 && r->tpot_slo_ms > 0, has_end = r->e2e_slo_ms > 0;
+
+    (void)e;
+    assert_true(r->slo_class == SLO_LATENCY ? has_ttft && !has_end : has_end && !has_ttft);
+    assert_true((r->session != 0) == (r->slo_class == SLO_COMPOUND));
+    s->n[r->slo_class]++;
+    s->met[r->slo_class] += r->met_goals;
+    return 0;
+}
+
+static void test_goals_of_rows(void **state)
+{
+    static const struct repro_key key[] = {
+        {"model", "llama-3.1-8b"}, {"gpu", "a100-80g"},       {"trace", "synth:jitserve-mix{programs=300,rate=7}"},
+        {"load.sessions", "on"},   {"policy", "jitserve{batch=16}"}, {"batcher", "vllm-v1{max_num_seqs=16}"}};
+    struct repro p = {.id = "x"};
+    struct seen s = {{0}, {0}};
+    struct run_hooks hooks = {.request = on_request, .ctx = &s};
+    struct arena ar = {0};
+    struct run_result r;
+    struct err e = {0};
+
+    (void)state;
+    if (repro_run_hooked(&p, key, sizeof(key) / sizeof(key[0]), &hooks, &r, &ar, &e) < 0) {
+        fail_msg("%s", e.msg);
+    }
+    near(s.met[SLO_LATENCY] / s.n[SLO_LATENCY], repro_metric(&r, "slo_attainment_latency"));
+    near(s.met[SLO_DEADLINE] / s.n[SLO_DEADLINE], repro_metric(&r, "slo_attainment_deadline"));
+    assert_true(s.met[SLO_LATENCY] > 0 && s.met[SLO_LATENCY] < s.n[SLO_LATENCY]);
+    assert_true(s.met[SLO_DEADLINE] > 0 && s.met[SLO_DEADLINE] < s.n[SLO_DEADLINE]);
+    assert_true(s.n[SLO_COMPOUND] > 0 && s.met[SLO_COMPOUND] == 0); /* known only with the whole program */
+    assert_true(isnan(repro_metric(&r, "no_such_metric")));
+    arena_release(&ar);
 }
 
 /* ---- published numbers from the recorded requests ---- */
@@ -233,7 +279,7 @@ int main(void)
         cmocka_unit_test(test_cost),     cmocka_unit_test(test_windows),
         cmocka_unit_test(test_table),    cmocka_unit_test(test_gaps),
         cmocka_unit_test(test_totals),   cmocka_unit_test(test_one_token),
-        cmocka_unit_test(test_verdicts), cmocka_unit_test(test_published_tables),
+        cmocka_unit_test(test_verdicts), cmocka_unit_test(test_goals_of_rows), cmocka_unit_test(test_published_tables),
         cmocka_unit_test(test_published_figures),
     };
 
