@@ -442,6 +442,21 @@ static int scale_all(struct fit *f)
     return 0;
 }
 
+/* Measurements of any kind may be nonsense; a profile is not. */
+static int check_terms(struct fit *f)
+{
+    for (uint32_t i = 0; i < f->profile.n_terms; i++) {
+        const struct profile_term *t = &f->term[i];
+        for (uint32_t k = 0; k < profile_term_size(t); k++) {
+            if (!(t->us[k] >= 0 && t->us[k] < 1e12)) {
+                return err_set(f->err, SIM_E_DATA, "%s: %s: no time came out at place %u of the table: these measurements "
+                               "cannot be fitted", f->q->dir, t->name, k);
+            }
+        }
+    }
+    return 0;
+}
+
 int fit_run(struct fit *f, const struct fit_request *q, struct arena *a, struct err *e)
 {
     const struct fit_source *s = fit_source_find(q->source);
@@ -460,7 +475,7 @@ int fit_run(struct fit *f, const struct fit_request *q, struct arena *a, struct 
     f->profile = (struct profile){.source = q->source, .gpu = f->gpu.name, .model = f->llm.name, .engine = "",
                                   .tp = q->tp, .term = f->term, .step_us = (double)NAN, .seq_us = (double)NAN,
                                   .wait_us = (double)NAN, .provenance = q->dir};
-    if (s->run(f) < 0 || report_errors(f) < 0 || scale_all(f) < 0) {
+    if (s->run(f) < 0 || report_errors(f) < 0 || check_terms(f) < 0 || scale_all(f) < 0) {
         return e->code;
     }
     return 0;

@@ -620,7 +620,7 @@ static void place_m(const struct probe_point *p, double *x)
 
 /* Loads in proportion to 1/sqrt(rank): between equal ones and Zipf's. */
 #define MOE_SKEW 50
-#define MOE_MIN  4
+#define MOE_MIN  3
 
 static int add_expert(struct probe_fit *q, const char *name, double n, double k)
 {
@@ -790,7 +790,9 @@ int fit_probe(struct fit *f)
         return err_set(f->err, SIM_E_DATA, "%s has latent attention (MLA), which the probe does not measure", f->llm.name);
     }
     if (probe_file_load(&q.file, f->q->dir, f->arena, f->err) == 0) {
-        fit_all(&q);
+        if (fit_all(&q) < 0 && !strstr(f->err->msg, f->q->dir)) {
+            err_wrap(f->err, "%s: ", f->q->dir);
+        }
         probe_file_release(&q.file);
     }
     points_release(&q.gemm);

@@ -554,6 +554,7 @@ static int validate_fold(const struct fold *f, uint32_t fold, const struct trend
     struct points kept = {.dims = f->all->dims};
     struct grid g = f->grid;
     struct trend t = *like;
+    struct curve own;
     double x[GRID_DIMS];
     int rc = 0;
     g.v = malloc(g.size * sizeof(double));
@@ -566,7 +567,12 @@ static int validate_fold(const struct fold *f, uint32_t fold, const struct trend
         place_of(&g, k, x);
         rc = isnan(g.v[k]) ? 0 : points_add(&kept, x, g.v[k], e);
     }
-    if (rc == 0 && kept.n > 0 && trend_fit(&t, &kept, e) == 0 && grid_fill(&g, &t, e) == 0) {
+    if (t.curve) { /* of its own, and with no more coefficients than the rest can tell */
+        own = *t.curve;
+        t.curve = &own;
+        curve_fewer(&own, kept.n);
+    }
+    if (rc == 0 && kept.n > (t.curve ? t.curve->n : 0) && trend_fit(&t, &kept, e) == 0 && grid_fill(&g, &t, e) == 0) {
         for (size_t k = 0; k < g.size && e->code == 0; k++) {
             place_of(&g, k, x);
             if (f->of[k] == fold && !isnan(f->grid.v[k])) {

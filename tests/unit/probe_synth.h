@@ -55,6 +55,13 @@ static double synth_chunk_us(double heads, double kv, double dim, double q, doub
     return SYNTH_ATTN_FLOOR + fmax(one * fmax(tiles / SYNTH_SMS, 1), 1e6 * bytes / SYNTH_BYTES);
 }
 
+/* Loads of experts are not looked at: each expert that is hit is read once. */
+static double synth_moe_us(double experts, double top_k, double n, double k, double m)
+{
+    double hit = experts * (1 - pow(1 - top_k / experts, m));
+    return 5 + fmax(2e6 * hit * n * k / SYNTH_BYTES, 2e6 * m * top_k * n * k / (0.6 * SYNTH_FLOPS));
+}
+
 /* Rows that the kernel before has just written are in the cache up to 40 MB. */
 static double synth_stream_us(double bytes, bool warm)
 {
@@ -104,6 +111,9 @@ static double synth_case_us(const struct probe_case *c, double *byte, double *fl
         double n = SYNTH(c, "batch");
         return synth_chunk_us(heads, kv, dim, SYNTH(c, "q"), SYNTH(c, "ctx")) +
                synth_decode_us(heads, kv, dim, n, n * SYNTH(c, "dctx"));
+    }
+    if (strcmp(k, "moe_gemm") == 0) {
+        return synth_moe_us(SYNTH(c, "experts"), SYNTH(c, "top_k"), SYNTH(c, "n"), SYNTH(c, "k"), m);
     }
     if (strcmp(k, "collective") == 0) {
         return 8 + 1e6 * SYNTH(c, "bytes") / 300e9;

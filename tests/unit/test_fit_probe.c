@@ -280,6 +280,51 @@ static void another_model(void **unused)
     close_world(&w);
 }
 
+/* Mixtral's experts are in the probe's list; heads and reduces of one GPU. */
+static void routed_experts(void **unused)
+{
+    (void)unused;
+    struct world w;
+    fit_synth(&w, true, NULL, 0, "mixtral-8x7b", 1);
+    const struct profile_term *up = fit_term_named(w.f, "experts_gate_up"), *down = fit_term_named(w.f, "experts_down");
+    assert_true(up && down && fit_term_named(w.f, "router"));
+    assert_string_equal(up->family, "moe");
+    assert_false(noted(&w, "were not measured; the roofline stands in"));
+    for (double m = 1; m <= 4096; m *= 64) {
+        assert_near(fit_term_at(up, &m), synth_moe_us(8, 2, 28672, 4096, m), 0.03);
+        assert_near(fit_term_at(down, &m), synth_moe_us(8, 2, 4096, 14336, m), 0.03);
+    }
+    close_world(&w);
+    /* Half of each on one of two: in no list. */
+    fit_synth(&w, true, NULL, 0, "mixtral-8x7b", 2);
+    assert_true(noted(&w, "experts_gate_up: 8 experts of 14336 x 4096 were not measured; the roofline stands in"));
+    close_world(&w);
+}
+
+/* ---- any few cases ---- */
+
+/* Whichever few cases a probe got to, there is a profile. */
+static void any_few_cases(void **unused)
+{
+    (void)unused;
+    static const char *const kinds = "limit,launch,memory,gemm,moe_gemm,prefill,decode,mixed,norm,rope,act,embed,argmax";
+    struct rng_stream draw = rng_stream(3, 0, "few");
+    for (uint64_t i = 0; i < 12; i++) {
+        struct world w;
+        char without[200] = "", word[20];
+        int used;
+        for (const char *p = kinds; sscanf(p, "%19[^,]%n", word, &used) == 1; p += used + (p[used] == ',')) {
+            if (rng_uniform(draw, i, (uint64_t)(p - kinds)) < 0.4) {
+                strcat(strcat(without, word), ",");
+            }
+        }
+        fit_synth(&w, true, without, 20 + 10 * i, "llama-3.1-8b", 1);
+        open_model(&w, BARE);
+        assert_true(us_of(&w, decodes(16, 1000)) > 500 && us_of(&w, chunk(512, 0, 1)) > 500);
+        close_world(&w);
+    }
+}
+
 /* ---- nonsense ---- */
 
 static void replaced(char **text, const char *from, const char *to)
@@ -367,7 +412,8 @@ int main(void)
         cmocka_unit_test(steps_of_a_gpu_that_is_known), cmocka_unit_test(errors_are_those_of_the_noise),
         cmocka_unit_test(constants_come_back),          cmocka_unit_test(decodes_stay_affine),
         cmocka_unit_test(cut_short),                    cmocka_unit_test(groups_left_out),
-        cmocka_unit_test(another_model),       cmocka_unit_test(nonsense_is_refused),
+        cmocka_unit_test(another_model),
+        cmocka_unit_test(routed_experts),               cmocka_unit_test(any_few_cases),       cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(messages_name_the_line),
     };
     gsl_set_error_handler_off();
