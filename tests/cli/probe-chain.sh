@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# From the probe's files to a verdict, as calibrate/probe/run-all.sh and its second half (judge.sh) do it, with
-# files of a GPU that does not exist (synth_probe). Usage: probe-chain.sh STEELYARD SYNTH_PROBE ROOT
+# From a machine with a GPU to a verdict: calibrate/probe/run-all.sh and judge.sh as they are, with a compiler
+# and a probe that play a GPU which does not exist (synth_probe).
+# Usage: probe-chain.sh STEELYARD SYNTH_PROBE ROOT
 set -eu
 steelyard=$(realpath "$1")
 synth=$(realpath "$2")
@@ -16,23 +17,57 @@ fail()
     exit 1
 }
 
-# On the machine with the GPU.
-plan=$root/calibrate/probe/plans/llama-3.1-8b-mixed.jsonl
-mkdir visit
-"$synth" probe > visit/probe.json
-"$synth" replay "$plan" > visit/replay-llama-3.1-8b-mixed.json
-cp "$plan" visit/
+# A compiler whose product answers as steelyard-probe would, and a driver that lists a GPU.
+mkdir bin
+cat > bin/nvcc << EOF
+#!/bin/sh
+while [ \$# -gt 0 ]; do
+    case \$1 in
+    -o) out=\$2; shift ;;
+    -c) object=yes ;;
+    esac
+    shift
+done
+[ -z "\${object:-}" ] || { : > "\$out"; exit; }
+cat > "\$out" << 'PROBE'
+#!/bin/sh
+what=probe
+while [ \$# -gt 0 ]; do
+    case \$1 in
+    -o) out=\$2; shift ;;
+    --replay) what="replay \$2"; shift ;;
+    esac
+    shift
+done
+exec $synth \$what > "\$out"
+PROBE
+chmod +x "\$out"
+EOF
+cat > bin/nvidia-smi << 'EOF'
+#!/bin/sh
+case $1 in
+-L) echo "GPU 0: NVIDIA H200 (UUID: GPU-1)" ;;
+*) echo "NVIDIA H200, 550.54" ;;
+esac
+EOF
+chmod +x bin/nvcc bin/nvidia-smi
+PATH=$dir/bin:$PATH
+export PATH
 
-# On the other.
-STEELYARD=$steelyard "$root/calibrate/probe/judge.sh" visit --gpu h200 > out.txt 2> err.txt || {
+# One command where both are; the same in two halves.
+plan=$root/calibrate/probe/plans/llama-3.1-8b-mixed.jsonl
+OUT=visit GPU=h200 STEELYARD=$steelyard "$root/calibrate/probe/run-all.sh" > out.txt 2> err.txt || {
     cat out.txt err.txt
-    fail "judge.sh ended with $?"
+    fail "run-all.sh ended with $?"
 }
 grep -q 'with prefill .*%' out.txt || fail "no steps with prefill were judged"
 grep -q 'p95 at most 10 %: met' out.txt || fail "the verdict is missing: $(cat out.txt)"
 for file in visit/llama-3.1-8b.profile.json visit/residuals/residuals-gemm.svg visit/verdict.txt visit/fit.txt; do
     [ -s "$file" ] || fail "$file is missing"
 done
+
+STEELYARD=$steelyard "$root/calibrate/probe/judge.sh" visit --gpu h200 > again.txt 2> err.txt || fail "judge.sh ended with $?"
+cmp -s out.txt again.txt || fail "judge.sh says something else: $(diff out.txt again.txt)"
 
 # The same steps with another GPU's time: not met, and the status says so.
 "$synth" probe quick | sed 's/"median":\([0-9.e-]*\)/"median":2\1/g' > wrong.json
