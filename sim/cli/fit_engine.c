@@ -18,6 +18,8 @@
 /* Host time of a step and of a sequence where the search begins: the defaults of the cost models. */
 #define STEP_START 200e-6
 #define SEQ_START  4.0
+/* No engine's step takes less of the host. */
+#define STEP_NONE 5e-6
 /* What a change of 1 in the search's coordinates means at the start: value = scale * u^2. */
 static const double scales[KNOBS] = {200e-6, 4.0, 8e-3, 0.2};
 static const double most[KNOBS] = {1, 10000, 60, 60};
@@ -394,6 +396,9 @@ static void print_text(const struct fitting *t, const struct row *row, size_t n)
     printf("  %-24s%12.2f ms   client to queue, and back: the two cannot be told apart\n", "engine.request_delay",
            1e3 * k->v[KNOB_DELAY]);
     printf("  %-24s%12.2f s    added to the first step\n", "engine.cold_start", k->v[KNOB_COLD]);
+    if (k->v[KNOB_STEP] < STEP_NONE) {
+        printf("  note: no host time is left to take away: the kernels of the profile are slower than the engine's own\n");
+    }
     for (size_t i = 0; i < n; i++) {
         print_row(&row[i]);
     }
