@@ -67,9 +67,12 @@ static bool take_tables(struct layers *x, struct arena *a)
     x->gpu_load = arena_calloc(a, n, sizeof *x->gpu_load);
     x->cpu_load = arena_calloc(a, n, sizeof *x->cpu_load);
     x->order = arena_calloc(a, n, sizeof *x->order);
+    x->demand = arena_calloc(a, n, sizeof *x->demand);
+    x->asked = arena_calloc(a, n, sizeof *x->asked);
     x->named = arena_calloc(a, items, 1);
     x->any_named = arena_calloc(a, x->view.env.layers, sizeof *x->any_named);
-    return x->load && x->gpu_load && x->cpu_load && x->order && x->named && x->any_named;
+    return x->load && x->gpu_load && x->cpu_load && x->order && x->demand && x->asked &&
+           x->named && x->any_named;
 }
 
 static struct expert_env env_of(const struct layers_config *c, struct routes_shape s, struct arena *a)
@@ -96,23 +99,39 @@ static int init_policies(struct layers *x, struct err *e)
                : 0;
 }
 
-/* The cache starts with the most popular experts. */
-static void fill_cache(struct layers *x)
-{
-    uint32_t items = x->view.env.layers * x->view.env.experts, best;
-    bool *tried = calloc(items, sizeof *tried);
+struct ranked {
+    float popularity;
+    uint32_t item;
+};
 
-    for (uint32_t n = 0; tried && n < items; n++) {
-        best = EXPERT_NONE;
-        for (uint32_t i = 0; i < items; i++) {
-            if (!tried[i] && (best == EXPERT_NONE || x->view.popularity[i] > x->view.popularity[best])) {
-                best = i;
-            }
-        }
-        tried[best] = true;
-        store_place(&x->store, best);
+static int by_popularity(const void *a, const void *b)
+{
+    const struct ranked *x = a, *y = b;
+
+    if (x->popularity < y->popularity || x->popularity > y->popularity) {
+        return x->popularity < y->popularity ? 1 : -1;
     }
-    free(tried);
+    return (x->item > y->item) - (x->item < y->item);
+}
+
+/* The cache starts with the most popular experts. */
+static int fill_cache(struct layers *x, struct err *e)
+{
+    uint32_t items = x->view.env.layers * x->view.env.experts;
+    struct ranked *r = calloc(items, sizeof *r);
+
+    if (!r) {
+        return err_set(e, SIM_E_NOMEM, "out of memory for the layer executor");
+    }
+    for (uint32_t i = 0; i < items; i++) {
+        r[i] = (struct ranked){x->view.popularity[i], i};
+    }
+    qsort(r, items, sizeof *r, by_popularity);
+    for (uint32_t i = 0; i < items; i++) {
+        store_place(&x->store, r[i].item);
+    }
+    free(r);
+    return 0;
 }
 
 static int init_offload(struct layers *x, struct arena *a, struct err *e)
@@ -140,8 +159,7 @@ static int init_offload(struct layers *x, struct arena *a, struct err *e)
     if (init_policies(x, e) < 0 || store_init(&x->store, &sc, &x->view, a, e) < 0) {
         return e->code;
     }
-    fill_cache(x);
-    return 0;
+    return fill_cache(x, e);
 }
 
 int layers_init(struct layers *x, const struct layers_config *c, struct arena *a, struct err *e)

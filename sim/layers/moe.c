@@ -142,7 +142,7 @@ static int take_decision(struct layers *x, uint32_t m, struct err *e)
 /* ---- lanes ---- */
 
 /* Experts with a load, most loaded first. */
-static uint32_t by_load(struct layers *x, const uint32_t *load)
+static uint32_t by_load(const struct layers *x, const uint32_t *load, uint32_t *ret)
 {
     uint32_t n = 0;
 
@@ -152,17 +152,17 @@ static uint32_t by_load(struct layers *x, const uint32_t *load)
         if (load[j] == 0) {
             continue;
         }
-        for (at = n++; at > 0 && load[x->order[at - 1]] < load[j]; at--) {
-            x->order[at] = x->order[at - 1];
+        for (at = n++; at > 0 && load[ret[at - 1]] < load[j]; at--) {
+            ret[at] = ret[at - 1];
         }
-        x->order[at] = j;
+        ret[at] = j;
     }
     return n;
 }
 
 static void run_on_cpu(struct layers *x, uint32_t l)
 {
-    uint32_t n = by_load(x, x->cpu_load);
+    uint32_t n = by_load(x, x->cpu_load, x->order);
 
     x->cpu_free = x->t;
     for (uint32_t i = 0; i < n; i++) {
@@ -177,18 +177,23 @@ static void run_on_cpu(struct layers *x, uint32_t l)
     }
 }
 
-/* Everything that is waited for and not there, most loaded first; what finds no slot is asked for again. */
+/* Everything that is waited for and not there, most loaded first; who is on its way is asked for once. The first that finds no
+ * slot ends it: the others would find none, either. The order is taken at the gate. */
 static int ask_for_missing(struct layers *x, uint32_t m, struct err *e)
 {
-    uint32_t n = by_load(x, x->gpu_load);
+    for (uint32_t i = 0; i < x->n_demand; i++) {
+        uint32_t j = x->demand[i], item = expert_item(&x->view, m, j);
+        enum store_answer a;
 
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t item = expert_item(&x->view, m, x->order[i]);
-
-        if (!expert_is_here(&x->view, item) &&
-            store_request(&x->store, moe_now(x), item, STORE_DEMAND, e) == STORE_ERROR) {
-            return e->code;
+        if (x->gpu_load[j] == 0 || expert_is_here(&x->view, item) ||
+            (x->asked[j] && x->store.state[item] != EXPERT_ABSENT)) {
+            continue;
         }
+        a = store_request(&x->store, moe_now(x), item, STORE_DEMAND, e);
+        if (a == STORE_ERROR || a == STORE_FULL) {
+            return a == STORE_ERROR ? e->code : 0;
+        }
+        x->asked[j] = true;
     }
     return 0;
 }
@@ -337,10 +342,10 @@ static int open_gate(struct layers *x, uint32_t m, struct err *e)
     if (take_decision(x, m, e) < 0) {
         return e->code;
     }
-    for (uint32_t j = 0; j < x->view.env.experts; j++) {
-        if (x->gpu_load[j] > 0) {
-            store_need(&x->store, expert_item(&x->view, m, j), true);
-        }
+    x->n_demand = by_load(x, x->gpu_load, x->demand);
+    for (uint32_t i = 0; i < x->n_demand; i++) {
+        x->asked[x->demand[i]] = false;
+        store_need(&x->store, expert_item(&x->view, m, x->demand[i]), true);
     }
     store_gate(&x->store, m);
     return ask_for_missing(x, m, e);
