@@ -22,8 +22,8 @@
 /* Where an expert is: its copy in GPU memory. The host has all of them. */
 enum expert_state {
     EXPERT_ABSENT,
-    EXPERT_QUEUED,    /* a slot is set aside, the copy waits for an engine */
-    EXPERT_IN_FLIGHT, /* the copy is on the wire */
+    EXPERT_QUEUED,    /* the copy waits for its turn */
+    EXPERT_IN_FLIGHT, /* the copy is on the wire, a slot is taken */
     EXPERT_RESIDENT,
     EXPERT_PINNED,    /* resident, and the layer under way needs it */
     EXPERT_EVICTING,  /* on its way back to the host (experts.writeback) */
@@ -45,10 +45,11 @@ struct expert_services {
      * choice, so they are the same under every other policy. recall 1 = the truth. `ret` has room for
      * `experts`; how many. */
     uint32_t (*predict)(void *ctx, uint32_t layer, double recall, struct expert_guess *ret);
-    /* Fetch `expert` of `layer` ahead; true when it is there or on its way. An expert that is there is
-     * kept until its layer's gate has decided. `urgent` puts the copy into the line of demand loads. */
+    /* Fetch `expert` of `layer` ahead; true when it is there, and then it is kept until its layer's gate
+     * has decided. `urgent` puts the copy into the line of demand loads. Copies begin, and evict, when the
+     * callback is through: so name all that are wanted, also those that are there. */
     bool (*want)(void *ctx, uint32_t layer, uint32_t expert, bool urgent);
-    /* Copies to the GPU that wait for an engine. */
+    /* Copies to the GPU that wait for their turn. */
     uint32_t (*copies_waiting)(void *ctx);
     /* Time of `experts` different experts with `pairs` (token, expert) pairs in one kernel on the GPU; of
      * one layer without its routed experts. */

@@ -108,13 +108,19 @@ static void adapt(struct arc *c, const struct expert_view *v, uint32_t room, uin
 static uint32_t arc_victim(void *st, const struct expert_view *v, uint32_t room, uint32_t incoming)
 {
     struct arc *c = st;
-    uint32_t n[ARC_LISTS] = {0}, r;
+    uint32_t n[ARC_LISTS] = {0};
+    uint32_t first = oldest(c, v, room, ARC_T1, true), second = oldest(c, v, room, ARC_T2, true);
+    if (first == EXPERT_NONE && second == EXPERT_NONE) {
+        return EXPERT_NONE; /* nobody may leave: asked again, and p moves then */
+    }
     count(c, v, room, n);
     adapt(c, v, room, incoming, n);
     bool from_t1 = n[ARC_T1] > 0 && (n[ARC_T1] > c->target[room] ||
                                      (c->list[incoming] == ARC_B2 && n[ARC_T1] >= c->target[room]));
-    r = oldest(c, v, room, from_t1 ? ARC_T1 : ARC_T2, true);
-    return r != EXPERT_NONE ? r : oldest(c, v, room, from_t1 ? ARC_T2 : ARC_T1, true);
+    if (from_t1) {
+        return first != EXPERT_NONE ? first : second;
+    }
+    return second != EXPERT_NONE ? second : first;
 }
 
 const struct evict_ops evict_arc = {

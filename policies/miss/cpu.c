@@ -7,12 +7,16 @@
 struct cpu {
     struct cpu_cost cost;
     int64_t most;
+    bool join;
 };
 
 static const struct opt_row cpu_options[] = {
     CPU_COST_OPTIONS(struct cpu),
     {.name = "most", .type = OPT_INT, .offset = offsetof(struct cpu, most), .min = 0, .max = 1e9, .def = "0",
      .unit = "tok", .help = "an expert with more tokens than this is loaded instead; 0 = never"},
+    {.name = "join", .type = OPT_BOOL, .offset = offsetof(struct cpu, join), .min = 1, .max = 0, .def = "off",
+     .help = "an expert whose copy is on the wire is waited for; off computes it here, and the copy serves later "
+             "tokens"},
     OPT_END,
 };
 
@@ -24,11 +28,10 @@ static int cpu_init(void *st, const struct expert_env *env, struct err *e)
     return 0;
 }
 
-/* What is on its way already is waited for. */
 static bool goes_to_cpu(const struct cpu *c, const struct expert_view *v, const struct layer_work *w, uint32_t expert)
 {
     uint32_t item = expert_item(v, w->layer, expert);
-    return !expert_is_here(v, item) && v->state[item] != EXPERT_IN_FLIGHT &&
+    return !expert_is_here(v, item) && !(c->join && v->state[item] == EXPERT_IN_FLIGHT) &&
            (c->most == 0 || w->load[expert] <= c->most);
 }
 

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sim/cli/catalog.h"
 #include "sim/results/db.h"
 #include "sim/results/sweep.h"
 #include "sim/results/sweep_report.h"
@@ -35,6 +36,7 @@ static const char usage[] =
     "  --resume           go on with an existing database: runs that are in it are not done again\n"
     "  --requests         keep one row per request, too\n"
     "  --format FORMAT    text (default), json or csv\n"
+    "  --metrics LIST     columns of the text table, separated by commas (steelyard list metrics)\n"
     "  --baseline         also differences to the first value of the first --vary, other settings\n"
     "                     equal, paired by replication\n"
     "  --dry-run          check everything, print the list of runs, and stop\n"
@@ -68,6 +70,7 @@ struct options {
     const char *db;
     const char *command; /* for the log of runs */
     enum sweep_format format;
+    const char **columns; /* NULL = the usual ones */
     bool resume, requests, baseline, dry_run, quiet;
 };
 
@@ -149,10 +152,38 @@ static int add_vary(struct options *o, const char *text, struct arena *ar, struc
     return rc < 0 ? rc : 1;
 }
 
+/* "mean_tpot_ms,expert_hit_rate" as names of the glossary. */
+static int parse_columns(struct options *o, const char *text, struct arena *ar, struct err *e)
+{
+    size_t n = 0, n_known = 0;
+    const char **known = catalog_names(CATALOG_METRIC, NULL, &n_known, ar);
+    o->columns = arena_calloc(ar, strlen(text) + 2, sizeof *o->columns);
+    if (!o->columns || !known) {
+        return no_memory(e);
+    }
+    for (const char *s = text;; s++) {
+        size_t len = strcspn(s, ","), k = 0;
+        const char *name = arena_strndup(ar, s, len);
+        while (name && k < n_known && strcmp(name, known[k]) != 0) {
+            k++;
+        }
+        if (!name || k == n_known) {
+            return name ? cli_not_known("metric", name, known, n_known, " (steelyard list metrics)", SIM_E_USAGE, e)
+                        : no_memory(e);
+        }
+        o->columns[n++] = known[k];
+        s += len;
+        if (!*s) {
+            return 1;
+        }
+    }
+}
+
 static int parse_value_flag(struct options *o, int argc, char **argv, int *i, struct arena *ar,
                             struct err *e)
 {
-    static const char *const names[] = {"--vary", "--reps", "--shard", "--jobs", "-j", "--db", "--format"};
+    static const char *const names[] = {"--vary", "--reps", "--shard", "--jobs", "-j", "--db", "--metrics",
+                                        "--format"};
     const char *value = NULL;
     size_t k = 0;
     int rc = 0;
@@ -176,6 +207,8 @@ static int parse_value_flag(struct options *o, int argc, char **argv, int *i, st
     case 5:
         o->db = value;
         return 1;
+    case 6:
+        return parse_columns(o, value, ar, e);
     default:
         return parse_format(value, &o->format, e);
     }
@@ -538,6 +571,7 @@ static int print_report(struct plan *p, struct err *e)
                              .seed = seed,
                              .first_replication = p->combos[0].config.replication,
                              .reps = (size_t)p->o.reps,
+                             .columns = p->o.columns,
                              .baseline = p->o.baseline,
                              .failures = p->failures,
                              .n_failures = p->n_failures};

@@ -20,15 +20,8 @@ static uint64_t tag_of(const struct store *s, int way, uint32_t item, uint32_t p
 static void on_started(void *ctx, sim_ns now, uint64_t tag)
 {
     struct store *s = ctx;
-    uint64_t item = tag / STORE_PIECES;
 
-    if (item < s->items) {
-        s->state[item] = EXPERT_IN_FLIGHT;
-        s->wire[item]++;
-    } else {
-        item -= s->items;
-    }
-    s->began_ns[item] = now;
+    s->began_ns[tag / STORE_PIECES % s->items] = now;
 }
 
 static int add_way(struct store *s, int way, double bytes_per_s, struct err *e)
@@ -55,22 +48,22 @@ static bool take_tables(struct store *s)
     s->state = arena_calloc(s->arena, n, 1);
     s->held = arena_calloc(s->arena, n, 1);
     s->needed = arena_calloc(s->arena, n, 1);
-    s->urgent = arena_calloc(s->arena, n, 1);
+    s->want = arena_calloc(s->arena, n, 1);
+    s->behind = arena_calloc(s->arena, n, sizeof *s->behind);
     s->again = arena_calloc(s->arena, n, 1);
     s->pieces_left = arena_calloc(s->arena, n, 1);
-    s->wire = arena_calloc(s->arena, n, sizeof *s->wire);
     s->began_ns = arena_calloc(s->arena, n, sizeof *s->began_ns);
-    s->arrived_ns = arena_calloc(s->arena, n, sizeof *s->arrived_ns);
     s->used = arena_calloc(s->arena, s->rooms, sizeof *s->used);
-    return s->state && s->held && s->needed && s->urgent && s->again && s->pieces_left && s->wire &&
-           s->began_ns && s->arrived_ns && s->used;
+    return s->state && s->held && s->needed && s->want && s->behind && s->again && s->pieces_left &&
+           s->began_ns && s->used;
 }
 
 int store_init(struct store *s, const struct store_config *c, struct expert_view *view, struct arena *a,
                struct err *e)
 {
     *s = (struct store){.cfg = *c, .arena = a, .view = view, .items = c->layers * c->experts,
-                        .rooms = c->global ? 1 : c->layers};
+                        .rooms = c->global ? 1 : c->layers, .half = EXPERT_NONE,
+                        .line = {{EXPERT_NONE, EXPERT_NONE, 0}, {EXPERT_NONE, EXPERT_NONE, 0}}};
     if (c->slots == 0 || c->pieces == 0 || c->pieces > STORE_PIECES) {
         return err_set(e, SIM_E_CONFIG, "the expert store needs a slot per room and 1 to %d pieces per expert: "
                        "%u and %u are given", STORE_PIECES, c->slots, c->pieces);
@@ -101,52 +94,60 @@ bool store_place(struct store *s, uint32_t item)
     return true;
 }
 
+/* ---- lines ---- */
+
+static struct store_line *line_of(struct store *s, uint32_t item)
+{
+    return &s->line[s->want[item] != STORE_GUESS];
+}
+
+static void join(struct store *s, uint32_t item)
+{
+    struct store_line *l = line_of(s, item);
+
+    s->behind[item] = EXPERT_NONE;
+    *(l->n++ > 0 ? &s->behind[l->last] : &l->first) = item;
+    l->last = item;
+}
+
+static void leave(struct store *s, uint32_t item)
+{
+    struct store_line *l = line_of(s, item);
+    uint32_t before = EXPERT_NONE, at = l->first;
+
+    while (at != item) {
+        before = at;
+        at = s->behind[at];
+    }
+    *(before == EXPERT_NONE ? &l->first : &s->behind[before]) = s->behind[item];
+    l->last = l->last == item ? before : l->last;
+    l->n--;
+}
+
+uint32_t store_waiting(const struct store *s)
+{
+    return s->line[0].n + s->line[1].n;
+}
+
+static void take_out(struct store *s, uint32_t item)
+{
+    leave(s, item);
+    s->state[item] = EXPERT_ABSENT;
+    s->held[item] = 0;
+    s->outstanding--;
+    s->n.cancelled++;
+}
+
 /* ---- copies ---- */
 
-static int submit(struct store *s, sim_ns now, int way, uint32_t item, uint32_t piece, bool urgent, struct err *e)
+static int submit(struct store *s, sim_ns now, int way, uint32_t item, uint32_t piece, struct err *e)
 {
     struct copy_job j = {.route = &s->way[way], .bytes = s->cfg.expert_bytes / s->cfg.pieces,
                          .calls = (s->cfg.calls + s->cfg.pieces - 1) / s->cfg.pieces,
-                         .urgency = urgent ? COPY_URGENT : COPY_SPECULATIVE,
+                         .urgency = s->want[item] == STORE_GUESS ? COPY_SPECULATIVE : COPY_URGENT,
                          .tag = tag_of(s, way, item, piece)};
 
     return copy_submit(s->engine[way], now, &j, e);
-}
-
-static int load(struct store *s, sim_ns now, uint32_t item, bool urgent, struct err *e)
-{
-    s->state[item] = EXPERT_QUEUED;
-    s->urgent[item] = urgent;
-    s->pieces_left[item] = (uint8_t)s->cfg.pieces;
-    s->outstanding++;
-    s->n.requests++;
-    for (uint32_t i = 0; i < s->cfg.pieces; i++) {
-        if (submit(s, now, TO_GPU, item, i, urgent, e) < 0) {
-            return e->code;
-        }
-    }
-    return 0;
-}
-
-static void hurry(struct store *s, uint32_t item)
-{
-    s->urgent[item] = true;
-    for (uint32_t i = 0; i < s->cfg.pieces; i++) {
-        copy_hurry(s->engine[TO_GPU], tag_of(s, TO_GPU, item, i), COPY_URGENT);
-    }
-}
-
-/* Only whole: nothing of it may be on the wire or have passed. */
-static void take_out(struct store *s, uint32_t item)
-{
-    for (uint32_t i = 0; i < s->cfg.pieces; i++) {
-        copy_cancel(s->engine[TO_GPU], tag_of(s, TO_GPU, item, i));
-    }
-    s->state[item] = EXPERT_ABSENT;
-    s->held[item] = 0;
-    s->used[room_of(s, item)]--;
-    s->outstanding--;
-    s->n.cancelled++;
 }
 
 static int evict(struct store *s, sim_ns now, uint32_t item, struct err *e)
@@ -164,19 +165,98 @@ static int evict(struct store *s, sim_ns now, uint32_t item, struct err *e)
     s->state[item] = EXPERT_EVICTING;
     s->pieces_left[item] = (uint8_t)s->cfg.pieces;
     for (uint32_t i = 0; i < s->cfg.pieces; i++) {
-        if (submit(s, now, TO_HOST, item, i, true, e) < 0) {
+        if (submit(s, now, TO_HOST, item, i, e) < 0) {
             return e->code;
         }
     }
     return 0;
 }
 
+static void end_holds(struct store *s, uint32_t room)
+{
+    uint32_t n = s->items / s->rooms;
+
+    memset(&s->held[(size_t)room * n], 0, n);
+}
+
+/* A free slot of the room for `item`: 1, 0 when there is none, < 0 on an error. */
+static int make_room(struct store *s, sim_ns now, uint32_t item, struct err *e)
+{
+    uint32_t room = room_of(s, item), v;
+
+    if (s->used[room] < s->cfg.slots) {
+        return 1;
+    }
+    v = s->cfg.evict->victim(s->cfg.evict_st, s->view, room, item);
+    if (v == EXPERT_NONE && s->want[item] == STORE_DEMAND) {
+        end_holds(s, room);
+        v = s->cfg.evict->victim(s->cfg.evict_st, s->view, room, item);
+    }
+    if (v == EXPERT_NONE) {
+        return 0;
+    }
+    if (v >= s->items || room_of(s, v) != room || !expert_evictable(s->view, v)) {
+        return err_set(e, SIM_E_CHECK, "eviction policy %s names expert %u, which cannot leave room %u",
+                       s->cfg.evict->name, v, room);
+    }
+    return evict(s, now, v, e) < 0 ? e->code : 1;
+}
+
+static int next_piece(struct store *s, sim_ns now, uint32_t item, struct err *e)
+{
+    uint32_t piece = s->cfg.pieces - s->pieces_left[item];
+
+    return submit(s, now, TO_GPU, item, piece, e) < 0 ? e->code : 1;
+}
+
+/* The first in line that finds a slot begins: 1, 0 when nobody does, < 0 on an error. */
+static int start_from(struct store *s, sim_ns now, struct store_line *l, struct err *e)
+{
+    for (uint32_t i = l->first; i != EXPERT_NONE; i = s->behind[i]) {
+        int rc = make_room(s, now, i, e);
+
+        if (rc < 0) {
+            return rc;
+        }
+        if (rc > 0) {
+            leave(s, i);
+            s->used[room_of(s, i)]++;
+            s->state[i] = EXPERT_IN_FLIGHT;
+            s->pieces_left[i] = (uint8_t)s->cfg.pieces;
+            return next_piece(s, now, i, e);
+        }
+    }
+    return 0;
+}
+
+/* Demands before what is left of a guess before the next guess; while demands wait for slots, no guess. */
+int store_kick(struct store *s, sim_ns now, struct err *e)
+{
+    int rc;
+
+    if (copy_running(s->engine[TO_GPU]) > 0) {
+        return 0;
+    }
+    if (s->half != EXPERT_NONE && s->want[s->half] != STORE_GUESS) {
+        rc = next_piece(s, now, s->half, e); /* hurried meanwhile */
+        s->half = EXPERT_NONE;
+        return rc < 0 ? rc : 0;
+    }
+    rc = start_from(s, now, &s->line[1], e);
+    if (rc == 0 && s->half != EXPERT_NONE) {
+        rc = next_piece(s, now, s->half, e);
+        s->half = EXPERT_NONE;
+    } else if (rc == 0 && s->line[1].n == 0) {
+        rc = start_from(s, now, &s->line[0], e);
+    }
+    return rc < 0 ? rc : 0;
+}
+
 /* ---- ends ---- */
 
-static void arrive(struct store *s, uint32_t item, sim_ns now)
+static void arrive(struct store *s, uint32_t item)
 {
     s->state[item] = s->needed[item] ? EXPERT_PINNED : EXPERT_RESIDENT;
-    s->arrived_ns[item] = now;
     s->outstanding--;
     s->n.loads++;
     if (s->cfg.evict->loaded) {
@@ -185,43 +265,51 @@ static void arrive(struct store *s, uint32_t item, sim_ns now)
 }
 
 /* Back on the host. Somebody may have asked for it meanwhile. */
-static int gone(struct store *s, uint32_t item, sim_ns now, struct err *e)
+static void gone(struct store *s, uint32_t item)
 {
     s->state[item] = EXPERT_ABSENT;
     s->n.writebacks++;
-    if (!s->again[item]) {
-        return 0;
+    if (s->again[item]) {
+        s->again[item] = 0;
+        store_request(s, item, STORE_DEMAND);
     }
-    s->again[item] = 0;
-    return store_request(s, now, item, STORE_DEMAND, e) == STORE_ERROR ? e->code : 0;
+}
+
+/* A demand goes on with its next piece at once, a guess lets demands pass. */
+static int piece_arrived(struct store *s, sim_ns now, uint32_t item, struct err *e)
+{
+    if (s->pieces_left[item] == 0) {
+        arrive(s, item);
+    } else if (s->want[item] == STORE_GUESS) {
+        s->half = item;
+    } else {
+        return next_piece(s, now, item, e) < 0 ? e->code : 0;
+    }
+    return store_kick(s, now, e);
 }
 
 static int piece_ended(struct store *s, sim_ns now, uint64_t tag, struct err *e)
 {
     uint64_t at = tag / STORE_PIECES;
     int way = at >= s->items ? TO_HOST : TO_GPU;
-    uint32_t item = (uint32_t)(way == TO_HOST ? at - s->items : at);
+    uint32_t item = (uint32_t)(at % s->items);
 
     if (s->cfg.copied) {
         s->cfg.copied(s->cfg.copied_ctx, item, way == TO_GPU, s->began_ns[item], now);
     }
     s->ended[way]++;
     *(way == TO_GPU ? &s->n.h2d_bytes : &s->n.d2h_bytes) += s->cfg.expert_bytes / s->cfg.pieces;
-    if (way == TO_GPU) {
-        s->wire[item]--;
-    }
     s->pieces_left[item]--;
     if (copy_ended(s->engine[way], now, e) < 0) {
         return e->code;
     }
-    if (s->pieces_left[item] > 0) {
-        return 0;
-    }
     if (way == TO_GPU) {
-        arrive(s, item, now);
-        return 0;
+        return piece_arrived(s, now, item, e);
     }
-    return gone(s, item, now, e);
+    if (s->pieces_left[item] == 0) {
+        gone(s, item);
+    }
+    return store_kick(s, now, e);
 }
 
 int store_advance(struct store *s, sim_ns now, struct err *e)
@@ -245,85 +333,44 @@ sim_ns store_next(const struct store *s)
 
 /* ---- requests ---- */
 
-/* The prefetch of `room` that was queued and that nobody needs, highest number: later layers go first. */
-static uint32_t queued_guess(const struct store *s, uint32_t room)
+/* It is on its way already: a stronger wish changes its line. */
+static void strengthen(struct store *s, uint32_t item, enum store_want want)
 {
-    uint32_t n = s->items / s->rooms;
+    bool queued = s->state[item] == EXPERT_QUEUED, jumps = s->want[item] == STORE_GUESS && want != STORE_GUESS;
 
-    for (uint32_t i = (room + 1) * n; i-- > room * n;) {
-        if (s->state[i] == EXPERT_QUEUED && !s->needed[i] && s->pieces_left[i] == s->cfg.pieces) {
-            return i;
-        }
+    s->n.joined += want != STORE_GUESS && !queued;
+    s->n.hurried += jumps && queued;
+    if (queued && jumps) {
+        leave(s, item);
     }
-    return EXPERT_NONE;
+    s->want[item] = want > s->want[item] ? (uint8_t)want : s->want[item];
+    if (queued && jumps) {
+        join(s, item);
+    }
 }
 
-static void end_holds(struct store *s, uint32_t room)
+bool store_request(struct store *s, uint32_t item, enum store_want want)
 {
-    uint32_t n = s->items / s->rooms;
-
-    memset(&s->held[(size_t)room * n], 0, n);
-}
-
-/* A free slot of the room for `item`: 1, 0 when there is none, < 0 on an error. */
-static int make_room(struct store *s, sim_ns now, uint32_t item, enum store_want want, struct err *e)
-{
-    uint32_t room = room_of(s, item), v;
-
-    if (s->used[room] < s->cfg.slots) {
-        return 1;
-    }
-    v = s->cfg.evict->victim(s->cfg.evict_st, s->view, room, item);
-    if (v == EXPERT_NONE && want == STORE_DEMAND && (v = queued_guess(s, room)) != EXPERT_NONE) {
-        take_out(s, v);
-        return 1;
-    }
-    if (v == EXPERT_NONE && want == STORE_DEMAND) {
-        end_holds(s, room);
-        v = s->cfg.evict->victim(s->cfg.evict_st, s->view, room, item);
-    }
-    if (v == EXPERT_NONE) {
-        return 0;
-    }
-    if (v >= s->items || room_of(s, v) != room || !expert_evictable(s->view, v)) {
-        return err_set(e, SIM_E_CHECK, "eviction policy %s names expert %u, which cannot leave room %u",
-                       s->cfg.evict->name, v, room);
-    }
-    return evict(s, now, v, e) < 0 ? e->code : 1;
-}
-
-enum store_answer store_request(struct store *s, sim_ns now, uint32_t item, enum store_want want, struct err *e)
-{
-    bool urgent = want != STORE_GUESS;
-    int rc;
-
     switch (s->state[item]) {
     case EXPERT_RESIDENT:
     case EXPERT_PINNED:
-        return STORE_HERE;
+        return true;
     case EXPERT_QUEUED:
     case EXPERT_IN_FLIGHT:
-        s->n.joined += urgent && s->state[item] == EXPERT_IN_FLIGHT;
-        s->n.hurried += urgent && s->state[item] == EXPERT_QUEUED && !s->urgent[item];
-        if (urgent && !s->urgent[item]) {
-            hurry(s, item);
-        }
-        return STORE_COMING;
+        strengthen(s, item, want);
+        return false;
     case EXPERT_EVICTING:
-        if (!urgent) {
-            return STORE_FULL;
-        }
-        s->again[item] = 1;
-        return STORE_COMING;
+        s->again[item] |= want == STORE_DEMAND;
+        return false;
     default:
         break;
     }
-    rc = make_room(s, now, item, want, e);
-    if (rc <= 0) {
-        return rc < 0 ? STORE_ERROR : STORE_FULL;
-    }
-    s->used[room_of(s, item)]++;
-    return load(s, now, item, urgent, e) < 0 ? STORE_ERROR : STORE_COMING;
+    s->state[item] = EXPERT_QUEUED;
+    s->want[item] = (uint8_t)want;
+    s->outstanding++;
+    s->n.requests++;
+    join(s, item);
+    return false;
 }
 
 void store_need(struct store *s, uint32_t item, bool needed)
@@ -347,7 +394,7 @@ void store_gate(struct store *s, uint32_t layer)
 
     for (uint32_t i = from; i < from + s->cfg.experts; i++) {
         s->held[i] = 0;
-        if (s->state[i] == EXPERT_QUEUED && !s->needed[i] && s->pieces_left[i] == s->cfg.pieces) {
+        if (s->state[i] == EXPERT_QUEUED && !s->needed[i]) {
             take_out(s, i);
         }
     }
@@ -365,7 +412,7 @@ static int check_slots(const struct store *s, struct err *e)
         for (uint32_t i = room * n; i < (room + 1) * n; i++) {
             bool coming = s->state[i] == EXPERT_QUEUED || s->state[i] == EXPERT_IN_FLIGHT;
 
-            used += s->state[i] != EXPERT_ABSENT && s->state[i] != EXPERT_EVICTING;
+            used += s->state[i] == EXPERT_IN_FLIGHT || expert_is_here(s->view, i);
             outstanding += coming;
             if ((s->state[i] == EXPERT_PINNED && !s->needed[i]) ||
                 (s->state[i] == EXPERT_RESIDENT && s->needed[i])) {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The expert store: which experts of which layer are in GPU memory, and which are on their way. A room
- * (one per layer, or one for all) has so many slots; an expert holds one from the moment its copy is
- * queued until it is evicted. Copies go over one H2D engine (sim/fabric/copy.h): urgent before
- * speculative, in order of request, not interrupted once begun. Who asks for an expert that is on its way
- * joins; who asks for one that is queued behind others hurries it. */
+ * (one per layer, or one for all) has so many slots; an expert holds one from the moment its copy begins
+ * until it is evicted, so a guess that stays in line costs nobody a place. Copies go over one H2D engine
+ * (sim/fabric/copy.h), which takes no new one before the last has ended: demands before guesses, in order
+ * of request, not interrupted once begun. Who asks for an expert that is on its way joins; who asks for
+ * one that is queued behind others hurries it. */
 #ifndef STEELYARD_STORE_H
 #define STEELYARD_STORE_H
 
@@ -42,12 +43,16 @@ struct store {
     struct arena *arena;
     struct expert_view *view; /* its state and held are this store's */
     uint32_t items, rooms;
-    uint8_t *state, *held, *needed, *urgent, *again;
+    uint8_t *state, *held, *needed, *again;
+    uint8_t *want;       /* of those on their way: enum store_want */
     uint32_t *used;      /* slots, by room */
     uint8_t *pieces_left;
-    uint16_t *wire;      /* pieces of an item on the wire */
+    struct store_line {
+        uint32_t first, last, n;
+    } line[2];           /* guesses; sure ones and demands */
+    uint32_t *behind;    /* next in line */
+    uint32_t half;       /* guess of which some pieces are here, EXPERT_NONE = none */
     sim_ns *began_ns;    /* of the piece on the wire */
-    sim_ns *arrived_ns;  /* of an expert that is here */
     struct fabric *fabric;
     link_id link[2];
     struct topo_route way[2];
@@ -71,11 +76,14 @@ int store_advance(struct store *s, sim_ns now, struct err *e);
 sim_ns store_next(const struct store *s);
 
 /* A guess waits behind everything else; who is sure goes into the line of demands; a demand may also take
- * the slot of a prefetch that still waits in line, and of an expert that a prefetcher holds. */
+ * the slot of an expert that a prefetcher holds. */
 enum store_want { STORE_GUESS, STORE_SURE, STORE_DEMAND };
-enum store_answer { STORE_HERE, STORE_COMING, STORE_FULL, STORE_ERROR };
-/* `item` is wanted on the GPU. FULL: no slot can be had now. */
-enum store_answer store_request(struct store *s, sim_ns now, uint32_t item, enum store_want want, struct err *e);
+/* `item` is wanted on the GPU: true when it is there. It gets into line; store_kick starts copies. */
+bool store_request(struct store *s, uint32_t item, enum store_want want);
+/* Start what can start: after requests, and when slots may have become free. */
+int store_kick(struct store *s, sim_ns now, struct err *e);
+/* Experts in line. */
+uint32_t store_waiting(const struct store *s);
 
 /* The layer under way needs `item` (or no longer): while it does it is not evicted. */
 void store_need(struct store *s, uint32_t item, bool needed);

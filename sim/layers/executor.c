@@ -18,21 +18,16 @@ static bool want(void *ctx, uint32_t layer, uint32_t expert, bool urgent)
 {
     struct layers *x = ctx;
     uint32_t item = expert_item(&x->view, layer, expert);
-    enum store_answer a =
-        store_request(&x->store, moe_now(x), item, urgent ? STORE_SURE : STORE_GUESS, x->err);
 
     x->named[item] = 1;
     x->any_named[layer] = true;
-    if (a == STORE_HERE || a == STORE_COMING) {
-        store_hold(&x->store, item);
-        return true;
-    }
-    return false;
+    store_hold(&x->store, item);
+    return store_request(&x->store, item, urgent ? STORE_SURE : STORE_GUESS);
 }
 
 static uint32_t copies_waiting(void *ctx)
 {
-    return copy_waiting(((struct layers *)ctx)->store.engine[0]);
+    return store_waiting(&((struct layers *)ctx)->store);
 }
 
 static double gpu_s(void *ctx, uint32_t experts, uint32_t pairs)
@@ -68,11 +63,9 @@ static bool take_tables(struct layers *x, struct arena *a)
     x->cpu_load = arena_calloc(a, n, sizeof *x->cpu_load);
     x->order = arena_calloc(a, n, sizeof *x->order);
     x->demand = arena_calloc(a, n, sizeof *x->demand);
-    x->asked = arena_calloc(a, n, sizeof *x->asked);
     x->named = arena_calloc(a, items, 1);
     x->any_named = arena_calloc(a, x->view.env.layers, sizeof *x->any_named);
-    return x->load && x->gpu_load && x->cpu_load && x->order && x->demand && x->asked &&
-           x->named && x->any_named;
+    return x->load && x->gpu_load && x->cpu_load && x->order && x->demand && x->named && x->any_named;
 }
 
 static struct expert_env env_of(const struct layers_config *c, struct routes_shape s, struct arena *a)
@@ -229,7 +222,6 @@ static int run_step(struct layers *x, const struct batch_shape *shape, sim_ns st
     x->base_ns = start;
     x->t = 0;
     x->cpu_free = 0;
-    x->err = e;
     if (x->cfg.source && moe_step(x, e) < 0) {
         return e->code;
     }

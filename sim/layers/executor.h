@@ -73,11 +73,9 @@ struct layers {
     uint32_t cap_pairs;
     uint32_t *load, *gpu_load, *cpu_load, *order; /* [experts] */
     uint32_t *demand, n_demand; /* experts to compute on the GPU, most loaded first */
-    bool *asked;                /* [experts]: of these, on their way */
     uint8_t *named; /* by item: since its layer's last gate */
     bool *any_named; /* by layer */
     uint64_t check_count;
-    struct err *err; /* of the step under way, for services that cannot return one */
 };
 
 int layers_init(struct layers *x, const struct layers_config *c, struct arena *a, struct err *e);

@@ -22,7 +22,7 @@ int moe_step(struct layers *x, struct err *e)
     if (x->cfg.prefetch->step) {
         x->cfg.prefetch->step(x->cfg.prefetch_st, &x->view);
     }
-    return x->err->code;
+    return store_kick(&x->store, x->base_ns, e);
 }
 
 int moe_before(struct layers *x, uint32_t m, struct err *e)
@@ -34,7 +34,7 @@ int moe_before(struct layers *x, uint32_t m, struct err *e)
         return e->code;
     }
     x->cfg.prefetch->before_attention(x->cfg.prefetch_st, &x->view, m);
-    return e->code;
+    return store_kick(&x->store, moe_now(x), e);
 }
 
 /* ---- the gate ---- */
@@ -177,35 +177,20 @@ static void run_on_cpu(struct layers *x, uint32_t l)
     }
 }
 
-/* Everything that is waited for and not there, most loaded first; who is on its way is asked for once. The first that finds no
- * slot ends it: the others would find none, either. The order is taken at the gate. */
-static int ask_for_missing(struct layers *x, uint32_t m, struct err *e)
+/* Everything that is waited for and not there, most loaded first. */
+static void ask_for_missing(struct layers *x, uint32_t m)
 {
     for (uint32_t i = 0; i < x->n_demand; i++) {
-        uint32_t j = x->demand[i], item = expert_item(&x->view, m, j);
-        enum store_answer a;
-
-        if (x->gpu_load[j] == 0 || expert_is_here(&x->view, item) ||
-            (x->asked[j] && x->store.state[item] != EXPERT_ABSENT)) {
-            continue;
-        }
-        a = store_request(&x->store, moe_now(x), item, STORE_DEMAND, e);
-        if (a == STORE_ERROR || a == STORE_FULL) {
-            return a == STORE_ERROR ? e->code : 0;
-        }
-        x->asked[j] = true;
+        store_request(&x->store, expert_item(&x->view, m, x->demand[i]), STORE_DEMAND);
     }
-    return 0;
 }
 
 /* Behind everything else, for gates to come. */
 static void fetch_missed(struct layers *x, uint32_t m)
 {
     for (uint32_t j = 0; j < x->view.env.experts && x->work.fetch_missed; j++) {
-        uint32_t item = expert_item(&x->view, m, j);
-
-        if (x->load[j] > 0 && x->gpu_load[j] == 0 && !expert_is_here(&x->view, item)) {
-            store_request(&x->store, moe_now(x), item, STORE_GUESS, x->err);
+        if (x->load[j] > 0 && x->gpu_load[j] == 0) {
+            store_request(&x->store, expert_item(&x->view, m, j), STORE_GUESS);
         }
     }
 }
@@ -312,7 +297,7 @@ static int run_on_gpu(struct layers *x, uint32_t m, uint32_t l, struct err *e)
             return e->code;
         }
         release_ready(x, n);
-        if (ask_for_missing(x, m, e) < 0 || (n == 0 && wait_for_copy(x, m, e) < 0)) {
+        if (store_kick(&x->store, moe_now(x), e) < 0 || (n == 0 && wait_for_copy(x, m, e) < 0)) {
             return e->code;
         }
     }
@@ -344,11 +329,12 @@ static int open_gate(struct layers *x, uint32_t m, struct err *e)
     }
     x->n_demand = by_load(x, x->gpu_load, x->demand);
     for (uint32_t i = 0; i < x->n_demand; i++) {
-        x->asked[x->demand[i]] = false;
         store_need(&x->store, expert_item(&x->view, m, x->demand[i]), true);
     }
     store_gate(&x->store, m);
-    return ask_for_missing(x, m, e);
+    ask_for_missing(x, m);
+    fetch_missed(x, m);
+    return store_kick(&x->store, moe_now(x), e);
 }
 
 static void compute_shared(struct layers *x, uint32_t l)
@@ -373,9 +359,11 @@ int moe_layer(struct layers *x, uint32_t m, uint32_t l, struct err *e)
     if (open_gate(x, m, e) < 0) {
         return e->code;
     }
-    fetch_missed(x, m);
     if (x->cfg.prefetch->routed) {
         x->cfg.prefetch->routed(x->cfg.prefetch_st, &x->view, &x->work);
+    }
+    if (store_kick(&x->store, moe_now(x), e) < 0) {
+        return e->code;
     }
     run_on_cpu(x, l);
     if (e->code || copy_first(x, m, e) < 0) {

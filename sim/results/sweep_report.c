@@ -12,7 +12,7 @@
 
 #define MAX_METRICS 256
 
-/* The columns of the text table; json and csv have every metric. */
+/* The usual columns of the text table; json and csv have every metric. */
 static const char *const main_metrics[] = {
     "completed",    "rejected",     "mean_ttft_ms",      "p99_ttft_ms", "mean_tpot_ms",
     "mean_e2el_ms", "output_throughput", "jain_index", "max_service_diff", NULL};
@@ -208,13 +208,14 @@ static const char *verdict_of(const struct row *r)
 
 /* ---- text ---- */
 
-/* Columns of the text table: those of main_metrics that some run has. */
+/* Columns of the text table: those that some run has. */
 static size_t shown_metrics(const struct table *t, size_t *ret)
 {
+    const char *const *columns = t->s->columns ? t->s->columns : main_metrics;
     size_t n = 0;
-    for (size_t i = 0; main_metrics[i]; i++) {
-        for (size_t m = 0; m < t->n_metrics; m++) {
-            if (strcmp(t->name[m], main_metrics[i]) == 0) {
+    for (size_t i = 0; columns[i]; i++) {
+        for (size_t m = 0; m < t->n_metrics && n < MAX_METRICS; m++) {
+            if (strcmp(t->name[m], columns[i]) == 0) {
                 ret[n++] = m;
             }
         }
@@ -250,7 +251,7 @@ static void add_heading(struct grid *g, const struct table *t, const size_t *sho
 
 static int print_grid(FILE *out, const struct table *t, bool differences, struct err *e)
 {
-    size_t shown[sizeof main_metrics / sizeof main_metrics[0]];
+    size_t shown[MAX_METRICS];
     size_t n = shown_metrics(t, shown);
     size_t cols = (t->s->n_vary ? t->s->n_vary : 1) + n + 2;
     struct grid g;

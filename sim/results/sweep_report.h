@@ -27,6 +27,7 @@ struct sweep_report {
     const int64_t *seed;         /* by combination */
     int64_t first_replication;
     size_t reps;
+    const char *const *columns;  /* metrics of the text table, NULL-terminated; NULL = the usual ones */
     bool baseline;               /* also differences to the first value of the first key */
     const struct sweep_failure *failures;
     size_t n_failures;
