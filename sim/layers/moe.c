@@ -265,8 +265,9 @@ static bool anything_coming(const struct layers *x, uint32_t m)
 {
     for (uint32_t j = 0; j < x->view.env.experts; j++) {
         uint8_t state = x->view.state[expert_item(&x->view, m, j)];
+        bool queued = state == EXPERT_QUEUED && copy_running(x->store.engine[0]) > 0; /* else it lacks a slot */
 
-        if (x->gpu_load[j] > 0 && (state == EXPERT_QUEUED || state == EXPERT_IN_FLIGHT)) {
+        if (x->gpu_load[j] > 0 && (queued || state == EXPERT_IN_FLIGHT)) {
             return true;
         }
     }
@@ -366,7 +367,7 @@ int moe_layer(struct layers *x, uint32_t m, uint32_t l, struct err *e)
         return e->code;
     }
     run_on_cpu(x, l);
-    if (e->code || copy_first(x, m, e) < 0) {
+    if (copy_first(x, m, e) < 0) {
         return e->code;
     }
     compute_shared(x, l);

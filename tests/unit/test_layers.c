@@ -153,7 +153,7 @@ static void open_hand(struct hand *h, uint32_t layers, uint32_t slots, const cha
     h->llm = (struct llm_shape){.name = "hand", .layers = layers, .hidden = 8, .heads = 1, .kv_heads = 1,
                                 .head_dim = 8, .experts = 4, .experts_per_tok = 4, .moe_ffn = 2, .ffn_matrices = 3};
     struct routes_env env = {.shape = {.experts = 4, .top_k = 4, .layers = layers}};
-    struct layers_config c = {.llm = &h->llm, .cost = &hand_cost, .check = true, .calibration = 16,
+    struct layers_config c = {.llm = &h->llm, .cost = &hand_cost, .check = true, .calibration = 16, .overlap = true,
                               .weight_scale = 1, .expert_params = 50,
                               .store = {.slots = slots, .expert_bytes = 100, .calls = 1, .pieces = 1,
                                         .h2d_bytes_per_s = 1e9, .d2h_bytes_per_s = 1e9, .call_ns = 10}};
