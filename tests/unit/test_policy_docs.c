@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * policies/README.md has a row for every scheduler policy and every predictor, with its source and all of its
+ * policies/README.md has a row for every scheduler policy, every predictor and every policy of experts, with its source and all of its
  * options; and no row for anything else. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "policies/experts.h"
 #include "policies/policy.h"
 #include "policies/predict/predict.h"
 #include "policies/route.h"
@@ -31,12 +32,13 @@ static int read_page(void **state)
     return 0;
 }
 
-/* The four cells of the row that begins with | `name` |; each is NUL-terminated in `room`. */
-static bool row_of(const char *name, char *room, size_t cap, char *cell[4])
+/* The four cells of the row that begins with | `name` |, the first behind `from`; each is NUL-terminated in
+ * `room`. */
+static bool row_of(const char *from, const char *name, char *room, size_t cap, char *cell[4])
 {
     char begin[80];
     snprintf(begin, sizeof begin, "\n| `%s`", name);
-    const char *at = strstr(page, begin);
+    const char *at = strstr(from, begin);
     if (!at) {
         return false;
     }
@@ -58,10 +60,10 @@ static bool names_option(const char *cell, const char *option)
     return strstr(cell, with_value) != NULL;
 }
 
-static void expect_row(const char *name, const struct opt_row *options)
+static void expect_row_behind(const char *from, const char *name, const struct opt_row *options)
 {
     char room[8000], *cell[4];
-    if (!row_of(name, room, sizeof room, cell)) {
+    if (!row_of(from, name, room, sizeof room, cell)) {
         fail_msg("'%s' has no row of four cells", name);
     }
     assert_true(strlen(cell[1]) > 8); /* its source */
@@ -71,6 +73,11 @@ static void expect_row(const char *name, const struct opt_row *options)
             fail_msg("the row of '%s' does not name its option '%s'", name, o->name);
         }
     }
+}
+
+static void expect_row(const char *name, const struct opt_row *options)
+{
+    expect_row_behind(page, name, options);
 }
 
 static void test_policies(void **state)
@@ -87,6 +94,39 @@ static void test_predictors(void **state)
     for (size_t i = 0; predictors[i]; i++) {
         expect_row(predictors[i]->name, predictors[i]->options);
     }
+}
+
+/* Names of different kinds may be the same, so each kind has its table. */
+static void test_experts(void **state)
+{
+    (void)state;
+    const char *evict = strstr(page, "| `experts.evict`:"), *prefetch = strstr(page, "| `experts.prefetch`:");
+    const char *miss = strstr(page, "| `experts.miss`:");
+    assert_true(evict && prefetch && miss);
+    for (size_t i = 0; evict_policies[i]; i++) {
+        expect_row_behind(evict, evict_policies[i]->name, evict_policies[i]->options);
+    }
+    for (size_t i = 0; prefetch_policies[i]; i++) {
+        expect_row_behind(prefetch, prefetch_policies[i]->name, prefetch_policies[i]->options);
+    }
+    for (size_t i = 0; miss_policies[i]; i++) {
+        expect_row_behind(miss, miss_policies[i]->name, miss_policies[i]->options);
+    }
+}
+
+static bool is_expert_policy(const char *name)
+{
+    bool found = false;
+    for (size_t i = 0; evict_policies[i]; i++) {
+        found = found || strcmp(evict_policies[i]->name, name) == 0;
+    }
+    for (size_t i = 0; prefetch_policies[i]; i++) {
+        found = found || strcmp(prefetch_policies[i]->name, name) == 0;
+    }
+    for (size_t i = 0; miss_policies[i]; i++) {
+        found = found || strcmp(miss_policies[i]->name, name) == 0;
+    }
+    return found;
 }
 
 static bool is_registered(const char *name)
@@ -106,7 +146,7 @@ static bool is_registered(const char *name)
             return true;
         }
     }
-    return false;
+    return is_expert_policy(name);
 }
 
 /* The tables of policies and of predictors are those whose header says "not from the source". */
@@ -134,6 +174,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_policies),
         cmocka_unit_test(test_predictors),
+        cmocka_unit_test(test_experts),
         cmocka_unit_test(test_no_other_rows),
     };
     return cmocka_run_group_tests(tests, read_page, NULL);
