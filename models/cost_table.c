@@ -60,6 +60,8 @@ struct table_state {
     double *pure, *mixed;        /* shift by number of decodes */
     const struct profile_term *prefill, *chunk, *both;
     double last_context, last_decodes;
+    uint32_t layers, moe_layers; /* of the run's model; 0 = none was named */
+    double experts, top_k;
 };
 
 static const struct opt_choice pad_choices[] = {
@@ -403,6 +405,12 @@ static int table_init(void *state, struct cost_env *env, struct err *e)
     }
     init_overheads(s);
     find_terms(s);
+    if (env->llm) {
+        s->layers = env->llm->layers;
+        s->moe_layers = llm_moe_layers(env->llm);
+        s->experts = env->llm->experts;
+        s->top_k = env->llm->experts_per_tok;
+    }
     if (init_ramp(s, &s->tokens, AXIS_TOKENS, env, e) < 0 || init_ramp(s, &s->rows, AXIS_ROWS, env, e) < 0 ||
         init_decode(s, env, e) < 0) {
         return e->code;
@@ -542,6 +550,40 @@ static void table_iteration(const void *state, const struct batch_shape *b, stru
     cost_finish(ret, l.base + fixed_ticks(s, b), l.slope, l.valid);
 }
 
+/* ---- layer by layer ---- */
+
+/* Terms of the routed experts (family "moe") at `tok` tokens. */
+static double moe_s(const struct table_state *s, uint64_t tok)
+{
+    double us = 0, x = (double)padded(s, tok);
+    for (uint32_t i = 0; i < s->profile.n_terms; i++) {
+        const struct profile_term *t = &s->profile.term[i];
+        bool counts = t->axis[0] == AXIS_TOKENS && t->n_axes == 1 && takes_part(s, t, (uint32_t)tok);
+        us += counts && strcmp(t->family, "moe") == 0 ? t->count * look_up(t, &x) : 0;
+    }
+    return us * 1e-6;
+}
+
+/* Host time in front, sampled rows behind, the experts' own tables in the MoE layers, all else in even parts.
+ * The tables know a layer's experts together, so one costs its part of those that the tokens should hit. */
+static void table_parts(const void *state, const struct batch_shape *b, struct cost_parts *ret)
+{
+    const struct table_state *s = state;
+    struct cost_affine whole;
+    uint64_t tok = b->prefill_tok + b->n_decode;
+    table_iteration(state, b, &whole);
+    ret->front = (sim_tick)(s->step_tick + s->seq_tick * ((int64_t)b->n_decode + b->n_prefill));
+    ret->back = (sim_tick)ramp_at(&s->rows, (uint64_t)b->n_decode + b->prefill_done);
+    if (s->moe_layers > 0) {
+        double one = moe_s(s, tok) / s->moe_layers;
+        double hit = s->top_k < s->experts ? s->experts * -expm1((double)tok * log1p(-s->top_k / s->experts))
+                                           : s->experts;
+        ret->experts = cost_coef(one);
+        ret->expert.read = hit > 0 ? one / hit : 0;
+    }
+    ret->attn = (whole.base - ret->front - ret->back - ret->experts * s->moe_layers) / s->layers;
+}
+
 static int table_outside(const void *state, const struct batch_shape *b)
 {
     const struct table_state *s = state;
@@ -557,5 +599,6 @@ const struct cost_ops cost_table = {
     .options = table_options,
     .init = table_init,
     .iteration = table_iteration,
+    .parts = table_parts,
     .outside = table_outside,
 };

@@ -55,6 +55,9 @@ struct expert_services {
      * one layer without its routed experts. */
     double (*gpu_s)(void *ctx, uint32_t experts, uint32_t pairs);
     double (*layer_s)(void *ctx);
+    /* With EXPERTS_FUTURE only: gates until the next use of `item` by a sequence of this step, were each to go
+     * on for ever; far ones are all alike. */
+    uint64_t (*next_use)(void *ctx, uint32_t item);
 };
 
 struct expert_env {
@@ -109,7 +112,8 @@ struct layer_work {
 /* What a policy needs of the executor; costs time, so only those that need it say so. */
 enum expert_needs {
     EXPERTS_PAIRS = 1u << 0,
-    EXPERTS_SCORES = 1u << 1
+    EXPERTS_SCORES = 1u << 1,
+    EXPERTS_FUTURE = 1u << 2 /* an oracle: it knows what no real system can know, and tables mark it */
 };
 
 struct evict_ops {

@@ -44,7 +44,17 @@ static double layer_s(void *ctx)
     return (double)(x->parts.attn + x->parts.shared) / SIM_TICKS_PER_NS / 1e9;
 }
 
-static const struct expert_services services = {predict, want, copies_waiting, gpu_s, layer_s};
+/* Layers behind the one whose gate came last belong to this step, the others to the next. */
+static uint64_t next_use(void *ctx, uint32_t item)
+{
+    struct layers *x = ctx;
+    uint32_t layers = x->view.env.layers, layer = item / x->view.env.experts, now = (uint32_t)(x->view.gates % layers);
+    uint64_t steps = routing_next_use(&x->routing, layer, item % x->view.env.experts, layer <= now);
+
+    return steps * layers + layer;
+}
+
+static const struct expert_services services = {predict, want, copies_waiting, gpu_s, layer_s, next_use};
 
 static void copied(void *ctx, uint32_t item, bool to_gpu, sim_ns from, sim_ns to)
 {
@@ -133,8 +143,7 @@ static int init_offload(struct layers *x, struct arena *a, struct err *e)
     unsigned needs = c->evict->needs | c->prefetch->needs | c->miss->needs;
     struct store_config sc = c->store;
 
-    if (routing_init(&x->routing, c->source, c->seed, c->replication, c->calibration, needs & EXPERTS_PAIRS,
-                     needs & EXPERTS_SCORES, a, e) < 0) {
+    if (routing_init(&x->routing, c->source, c->seed, c->replication, c->calibration, needs, a, e) < 0) {
         return e->code;
     }
     x->view = (struct expert_view){.env = env_of(c, routes_shape(c->source), a),

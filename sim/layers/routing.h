@@ -25,11 +25,19 @@ struct routing {
     float *gate;      /* [layers][cap_tok][k] */
     float *score;     /* [layers][experts]: mean over the tokens */
     uint32_t *count;  /* [experts], scratch */
+    /* for oracles */
+    bool future;
+    uint32_t *next;      /* [layers][experts]: positions until the next use, as of next_of[layer] */
+    uint64_t *next_of;   /* [layers]: step, twice, + 1 once its gate is past */
+    uint64_t step;
 };
 
-/* `calibration` tokens of other sequences are looked at; with `pairs` also who is chosen with whom. */
+/* How far an oracle sees, in positions of a sequence. */
+#define ROUTING_HORIZON 128
+
+/* `calibration` tokens of other sequences are looked at; `needs`: enum expert_needs. */
 int routing_init(struct routing *r, struct routes *source, uint64_t seed, uint32_t replication,
-                 uint32_t calibration, bool pairs, bool scores, struct arena *a, struct err *e);
+                 uint32_t calibration, unsigned needs, struct arena *a, struct err *e);
 void routing_release(struct routing *r);
 
 /* The tokens of `s`: decodes, then prefill chunks; and where they go. */
@@ -49,5 +57,9 @@ static inline const float *routing_gates(const struct routing *r, uint32_t layer
 
 /* See struct expert_services. */
 uint32_t routing_predict(struct routing *r, uint32_t layer, double recall, struct expert_guess *ret);
+
+/* Steps until one of the step's sequences uses the expert, when each makes a token a step: 0 = in this one
+ * (with `past`: its gate has been), ROUTING_HORIZON = not soon. */
+uint32_t routing_next_use(struct routing *r, uint32_t layer, uint32_t expert, bool past);
 
 #endif

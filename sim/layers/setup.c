@@ -156,6 +156,13 @@ double experts_slowdown(const struct expert_run *x)
     return x->open && n->whole_ticks > 0 ? (double)n->ticks / (double)n->whole_ticks : 1;
 }
 
+bool experts_oracle(const struct expert_run *x)
+{
+    const struct layers_config *c = &x->layers.cfg;
+
+    return x->open && x->routes && ((c->evict->needs | c->prefetch->needs | c->miss->needs) & EXPERTS_FUTURE);
+}
+
 static size_t list_metrics(const struct expert_run *x, struct metric *m)
 {
     const struct layers_counters *n = &x->layers.n;

@@ -26,6 +26,8 @@ void experts_close(struct expert_run *x);
 
 /* Time of the steps so far over what the cost model says of them without offload; 1 where there is none. */
 double experts_slowdown(const struct expert_run *x);
+/* One of its policies knows the future. */
+bool experts_oracle(const struct expert_run *x);
 /* Adds its metrics to the results, when something is offloaded. */
 int experts_metrics(const struct expert_run *x, struct run_result *ret, struct arena *a, struct err *e);
 
