@@ -1,6 +1,6 @@
 # Experts that do not all fit: where they are, who leaves, what is fetched ahead, what a miss costs.
 $ steelyard list evictions | cut -d' ' -f1 | tr '\n' ' '
-1> activation arc lfu lru mrs static 
+1> activation arc belady lfu lru mrs static 
 1> (no newline at the end)
 $ steelyard list prefetches | cut -d' ' -f1 | tr '\n' ' '
 1> cross-layer next-gate none path pre-attention pre-gated 
