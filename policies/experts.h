@@ -65,7 +65,7 @@ struct expert_env {
     uint64_t seed;
     uint32_t replication;
     uint32_t layers, experts, top_k;
-    uint32_t rooms, slots; /* one cache for all layers, or one per layer; slots of each */
+    uint32_t rooms, slots; /* one cache for all layers, or one per layer; slots of each on the average */
     double expert_bytes;   /* of one copy */
     double expert_params;  /* weights of one expert */
     double load_s;         /* an expert over the empty link, with its calls */
@@ -73,6 +73,7 @@ struct expert_env {
 
 struct expert_view {
     struct expert_env env;
+    const uint32_t *slots; /* by room */
     const uint8_t *state; /* by item: enum expert_state */
     const uint8_t *held;  /* by item: named by the prefetcher for a gate to come */
     uint64_t gates;       /* gates passed so far: a clock for recency */

@@ -81,12 +81,12 @@ static void arc_evicted(void *st, const struct expert_view *v, uint32_t item)
     c->list[item] = c->list[item] == ARC_T2 ? ARC_B2 : ARC_B1;
     c->at[item] = ++c->clock;
     count(c, v, room, n);
-    if (n[ARC_B1] > 0 && n[ARC_T1] + n[ARC_B1] > v->env.slots) {
+    if (n[ARC_B1] > 0 && n[ARC_T1] + n[ARC_B1] > v->slots[room]) {
         old = oldest(c, v, room, ARC_B1, false);
         c->list[old] = ARC_NONE;
         n[ARC_B1]--;
     }
-    if (n[ARC_B2] > 0 && n[ARC_T1] + n[ARC_T2] + n[ARC_B1] + n[ARC_B2] > 2 * v->env.slots) {
+    if (n[ARC_B2] > 0 && n[ARC_T1] + n[ARC_T2] + n[ARC_B1] + n[ARC_B2] > 2 * v->slots[room]) {
         old = oldest(c, v, room, ARC_B2, false);
         c->list[old] = ARC_NONE;
     }
@@ -98,7 +98,7 @@ static void adapt(struct arc *c, const struct expert_view *v, uint32_t room, uin
     double *p = &c->target[room], b1 = n[ARC_B1], b2 = n[ARC_B2];
     if (c->list[incoming] == ARC_B1) {
         *p += b2 > b1 ? b2 / b1 : 1;
-        *p = *p < v->env.slots ? *p : v->env.slots;
+        *p = *p < v->slots[room] ? *p : v->slots[room];
     } else if (c->list[incoming] == ARC_B2) {
         *p -= b1 > b2 ? b1 / b2 : 1;
         *p = *p > 0 ? *p : 0;

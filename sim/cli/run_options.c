@@ -177,6 +177,8 @@ const struct opt_row run_options[] = {
      "Bits per weight of an expert, scales included (4.5 for a Q4 file); 0 is the weight type's.", NULL},
     {"experts.global", OPT_BOOL, FIELD(experts_global), ANY, "off", NULL,
      "One cache for the experts of all layers (SmallThinker); off keeps one per layer.", NULL},
+    {"experts.shallow", OPT_INT, FIELD(experts_shallow), 0, 1024, "0", "1",
+     "First MoE layers that keep all of their experts; the others share the slots that are left (Fate: 4).", NULL},
     {"experts.routes", OPT_STRING, FIELD(experts_routes), ANY, "synth", NULL,
      "Which experts tokens are sent to, with options (steelyard list routes).", NULL},
     {"experts.evict", OPT_STRING, FIELD(experts_evict), ANY, "lru", NULL,

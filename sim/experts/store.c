@@ -54,8 +54,30 @@ static bool take_tables(struct store *s)
     s->pieces_left = arena_calloc(s->arena, n, 1);
     s->began_ns = arena_calloc(s->arena, n, sizeof *s->began_ns);
     s->used = arena_calloc(s->arena, s->rooms, sizeof *s->used);
+    s->slots = arena_calloc(s->arena, s->rooms, sizeof *s->slots);
     return s->state && s->held && s->needed && s->want && s->behind && s->again && s->pieces_left &&
-           s->began_ns && s->used;
+           s->began_ns && s->used && s->slots;
+}
+
+/* Every room the same, but for `shallow` first ones that hold all of their experts; what the others cannot
+ * share evenly goes to the first of them. */
+static int share_slots(struct store *s, struct err *e)
+{
+    uint32_t full = s->cfg.shallow, rest = s->rooms - full;
+    int64_t left = (int64_t)s->cfg.slots * s->rooms - (int64_t)full * s->cfg.experts;
+
+    if (full == 0) {
+        left = (int64_t)s->cfg.slots * rest;
+    } else if (full >= s->rooms || left < rest) {
+        return err_set(e, SIM_E_CONFIG, "experts.shallow: %u full layers of %u experts leave no slot to each of the "
+                       "others", full, s->cfg.experts);
+    }
+    for (uint32_t r = 0; r < s->rooms; r++) {
+        uint32_t more = r >= full && r - full < left % rest;
+
+        s->slots[r] = r < full ? s->cfg.experts : (uint32_t)(left / rest) + more;
+    }
+    return 0;
 }
 
 int store_init(struct store *s, const struct store_config *c, struct expert_view *view, struct arena *a,
@@ -72,9 +94,10 @@ int store_init(struct store *s, const struct store_config *c, struct expert_view
     if (!s->fabric || !take_tables(s)) {
         return err_set(e, SIM_E_NOMEM, "out of memory for the expert store");
     }
+    view->slots = s->slots;
     view->state = s->state;
     view->held = s->held;
-    return add_way(s, TO_GPU, c->h2d_bytes_per_s, e) < 0 || add_way(s, TO_HOST, c->d2h_bytes_per_s, e) < 0
+    return share_slots(s, e) < 0 || add_way(s, TO_GPU, c->h2d_bytes_per_s, e) < 0 || add_way(s, TO_HOST, c->d2h_bytes_per_s, e) < 0
                ? e->code
                : 0;
 }
@@ -83,7 +106,7 @@ bool store_place(struct store *s, uint32_t item)
 {
     uint32_t room = room_of(s, item);
 
-    if (s->used[room] == s->cfg.slots || s->state[item] != EXPERT_ABSENT) {
+    if (s->used[room] == s->slots[room] || s->state[item] != EXPERT_ABSENT) {
         return false;
     }
     s->used[room]++;
@@ -184,7 +207,7 @@ static int make_room(struct store *s, sim_ns now, uint32_t item, struct err *e)
 {
     uint32_t room = room_of(s, item), v;
 
-    if (s->used[room] < s->cfg.slots) {
+    if (s->used[room] < s->slots[room]) {
         return 1;
     }
     v = s->cfg.evict->victim(s->cfg.evict_st, s->view, room, item);
@@ -419,9 +442,9 @@ static int check_slots(const struct store *s, struct err *e)
                 return err_set(e, SIM_E_CHECK, "expert %u is pinned without need, or needed and not pinned", i);
             }
         }
-        if (used != s->used[room] || used > s->cfg.slots) {
+        if (used != s->used[room] || used > s->slots[room]) {
             return err_set(e, SIM_E_CHECK, "room %u of the expert store: %u slots taken, %u counted, %u there",
-                           room, used, s->used[room], s->cfg.slots);
+                           room, used, s->used[room], s->slots[room]);
         }
     }
     if (outstanding != s->outstanding || s->n.requests != s->n.loads + s->n.cancelled + s->outstanding) {

@@ -17,7 +17,8 @@
 struct store_config {
     uint32_t layers, experts;
     bool global;           /* one room for all layers */
-    uint32_t slots;        /* of a room */
+    uint32_t slots;        /* of a room, on the average */
+    uint32_t shallow;      /* the first rooms hold all experts of theirs, the others share what is left (Fate) */
     double expert_bytes;
     uint32_t calls;        /* copy calls per expert, spread over its pieces */
     uint32_t pieces;       /* an expert is copied in so many: between them an urgent copy may come in */
@@ -45,7 +46,7 @@ struct store {
     uint32_t items, rooms;
     uint8_t *state, *held, *needed, *again;
     uint8_t *want;       /* of those on their way: enum store_want */
-    uint32_t *used;      /* slots, by room */
+    uint32_t *used, *slots; /* by room */
     uint8_t *pieces_left;
     struct store_line {
         uint32_t first, last, n;

@@ -55,6 +55,9 @@ static int check(const struct run_config *c, const struct llm_shape *m, const st
         return err_set(e, SIM_E_CONFIG, "experts.rate: %g of the %u experts of a layer leave no slot",
                        c->experts_rate, m->experts);
     }
+    if (c->experts_shallow > 0 && c->experts_global) {
+        return err_set(e, SIM_E_CONFIG, "experts.shallow: one cache for all layers (experts.global) has no shares");
+    }
     if (!g && !(c->experts_link > 0)) {
         return err_set(e, SIM_E_CONFIG, "experts.link: without a GPU the rate of copies is not known: give --gpu "
                        "or experts.link");
@@ -76,6 +79,7 @@ static int store_settings(struct store_config *s, const struct run_config *c, co
     }
     *s = (struct store_config){
         .global = c->experts_global, .slots = slots_of(c, m),
+        .shallow = (uint32_t)c->experts_shallow,
         .expert_bytes = llm_layer(m).expert * bits_of(c, m) / 8 / (double)c->tp,
         .calls = (uint32_t)c->experts_calls, .pieces = (uint32_t)c->experts_pieces,
         .writeback = c->experts_writeback, .h2d_bytes_per_s = down,

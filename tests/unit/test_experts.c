@@ -223,6 +223,34 @@ static void test_global(void **state)
     close_bench(&b);
 }
 
+/* Three layers of four experts with two slots each on the average: the first keeps all, the others one each; of
+ * five slots that two layers cannot share evenly the first gets one more. */
+static void test_shallow(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct store_config c = plain;
+    c.layers = 3;
+    c.shallow = 1;
+    open_bench(&b, c, "lru");
+    assert_int_equal(b.s.slots[0], 4);
+    assert_int_equal(b.s.slots[1], 1);
+    assert_int_equal(b.s.slots[2], 1);
+    assert_true(store_place(&b.s, 3));
+    assert_true(store_place(&b.s, 4));
+    assert_false(store_place(&b.s, 5));
+    close_bench(&b);
+    c.slots = 3; /* 9 in all, 5 for two */
+    open_bench(&b, c, "lru");
+    assert_int_equal(b.s.slots[1], 3);
+    assert_int_equal(b.s.slots[2], 2);
+    close_bench(&b);
+    c.slots = 1;
+    memset(&b, 0, sizeof b);
+    assert_int_equal(store_init(&b.s, &c, &b.v, &b.a, &b.e), SIM_E_CONFIG);
+    arena_release(&b.a);
+}
+
 /* ---- eviction ---- */
 
 /* Item of room 0 that leaves for item 3; experts 0, 1, 2 are there. */
@@ -626,7 +654,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_join_and_hurry), cmocka_unit_test(test_who_may_be_evicted),
         cmocka_unit_test(test_gate_drops_guesses), cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_writeback), cmocka_unit_test(test_global),
+        cmocka_unit_test(test_writeback), cmocka_unit_test(test_global), cmocka_unit_test(test_shallow),
         cmocka_unit_test(test_lru), cmocka_unit_test(test_lfu), cmocka_unit_test(test_static),
         cmocka_unit_test(test_arc), cmocka_unit_test(test_mrs), cmocka_unit_test(test_activation),
         cmocka_unit_test(test_buddy_choice), cmocka_unit_test(test_buddy_delta),
