@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "sim/core/rng.h"
 #include "sim/experts/store.h"
 
 struct bench {
@@ -249,6 +250,101 @@ static void test_shallow(void **state)
     memset(&b, 0, sizeof b);
     assert_int_equal(store_init(&b.s, &c, &b.v, &b.a, &b.e), SIM_E_CONFIG);
     arena_release(&b.a);
+}
+
+/* ---- random histories ---- */
+
+struct dice {
+    struct rng_stream r;
+    uint64_t n;
+};
+
+static uint32_t roll(struct dice *d, uint32_t below)
+{
+    return (uint32_t)rng_range(d->r, 0, d->n++, 0, below - 1);
+}
+
+/* What a step of a run may do to the store, in any order. At most `slots` experts of a room are needed. */
+static void random_act(struct bench *b, struct dice *d, sim_ns now, uint32_t *n_needed)
+{
+    uint32_t item = roll(d, b->s.items), room = b->s.rooms == 1 ? 0 : item / b->s.cfg.experts;
+    switch (roll(d, 6)) {
+    case 0:
+        if (b->s.needed[item]) {
+            n_needed[room]--;
+            store_need(&b->s, item, false);
+        } else if (n_needed[room] < b->s.slots[room]) {
+            n_needed[room]++;
+            store_need(&b->s, item, true);
+            store_request(&b->s, item, STORE_DEMAND);
+        }
+        break;
+    case 1:
+        store_hold(&b->s, item);
+        store_request(&b->s, item, STORE_GUESS);
+        break;
+    case 2:
+        store_request(&b->s, item, STORE_SURE);
+        break;
+    case 3:
+        store_gate(&b->s, item / b->s.cfg.experts);
+        break;
+    case 4:
+        if (expert_is_here(&b->v, item)) {
+            touch(b, item);
+        }
+        break;
+    default:
+        to(b, now);
+        break;
+    }
+}
+
+static void random_history(const char *evict, struct store_config c, uint64_t seed)
+{
+    static const float popularity[16] = {0.1f, 0.2f, 0.3f, 0.4f, 0.1f, 0.2f, 0.3f, 0.4f,
+                                         0.1f, 0.2f, 0.3f, 0.4f, 0.1f, 0.2f, 0.3f, 0.4f};
+    struct dice d = {rng_stream(seed, 0, evict), 0};
+    uint32_t n_needed[16] = {0};
+    struct bench b;
+    sim_ns now = 0;
+    open_bench(&b, c, evict);
+    b.v.popularity = popularity;
+    for (int i = 0; i < 3000; i++) {
+        now += roll(&d, 60);
+        to(&b, now);
+        random_act(&b, &d, now, n_needed);
+        assert_int_equal(store_kick(&b.s, now, &b.e), 0);
+        assert_int_equal(store_check(&b.s, &b.e), 0);
+    }
+    /* Nobody holds anything any more: every demand that is still in line comes. */
+    for (uint32_t i = 0; i < b.s.items; i++) {
+        store_need(&b.s, i, false);
+        b.s.held[i] = 0;
+    }
+    assert_int_equal(store_kick(&b.s, now, &b.e), 0);
+    to(&b, now + 1000000);
+    assert_int_equal(store_waiting(&b.s), 0);
+    assert_int_equal(b.s.outstanding, 0);
+    assert_int_equal(b.s.n.requests, b.s.n.loads + b.s.n.cancelled);
+    close_bench(&b);
+}
+
+static void test_random(void **state)
+{
+    (void)state;
+    static const char *const evict[] = {"lru", "lfu", "lfu{forget=off,decay=0.9}", "arc", "static", "activation"};
+    for (uint64_t seed = 0; seed < 4; seed++) {
+        for (size_t i = 0; i < sizeof evict / sizeof *evict; i++) {
+            struct store_config c = plain;
+            c.layers = 4;
+            c.global = seed & 1;
+            c.slots = c.global ? 5 : 2;
+            c.pieces = seed & 2 ? 3 : 1;
+            c.writeback = i % 2;
+            random_history(evict[i], c, seed);
+        }
+    }
 }
 
 /* ---- eviction ---- */
@@ -530,7 +626,7 @@ static void test_skip(void **state)
 }
 
 /* Residents that the token does not use, each at most once; the same token draws the same ones. */
-static void test_random(void **state)
+static void test_random_replacement(void **state)
 {
     (void)state;
     struct buddy_case b;
@@ -658,7 +754,7 @@ int main(void)
         cmocka_unit_test(test_lru), cmocka_unit_test(test_lfu), cmocka_unit_test(test_static),
         cmocka_unit_test(test_arc), cmocka_unit_test(test_mrs), cmocka_unit_test(test_activation),
         cmocka_unit_test(test_buddy_choice), cmocka_unit_test(test_buddy_delta),
-        cmocka_unit_test(test_buddy_entropy), cmocka_unit_test(test_skip), cmocka_unit_test(test_random),
+        cmocka_unit_test(test_buddy_entropy), cmocka_unit_test(test_skip), cmocka_unit_test(test_random_replacement), cmocka_unit_test(test_random),
         cmocka_unit_test(test_cpu_time), cmocka_unit_test(test_hybrid), cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
