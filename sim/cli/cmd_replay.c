@@ -593,6 +593,9 @@ static int replay_table(const struct point_list *pts, const struct options *o, s
     if (e->code < 0) {
         return e->code;
     }
+    if (pts->n == 1 && r[0].why && !o->dry_run) { /* the user's own run, not one row of many */
+        return err_set(e, SIM_E_CONFIG, "%s: %s", pts->point[0].id, r[0].why);
+    }
     if (o->format == FORMAT_TEXT) {
         replay_points_text(r, pts->n, ar);
     } else if (o->format == FORMAT_CSV) {

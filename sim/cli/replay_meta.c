@@ -280,13 +280,14 @@ static int from_meta(struct replay_meta *m, const char *path, struct config_args
  * closed loop, whose start times are the measured run's and not ours. */
 static int from_bench(struct replay_meta *m, const char *path, struct config_args *args, struct arena *ar, struct err *e)
 {
-    struct err quiet = {0};
-    cJSON *o = json_parse_file(path, &quiet);
-    const cJSON *lens = o ? cJSON_GetObjectItemCaseSensitive(o, "input_lens") : NULL;
+    cJSON *o = json_parse_file(path, e);
     double flight;
     int rc = 0;
 
-    if (!lens) { /* the reader of the trace says what is wrong */
+    if (!o) {
+        return e->code;
+    }
+    if (!cJSON_GetObjectItemCaseSensitive(o, "input_lens")) { /* the reader of the trace says what is wrong */
         cJSON_Delete(o);
         return 0;
     }
@@ -361,5 +362,6 @@ int replay_meta_find(struct replay_meta *m, const char *path, struct config_args
         }
         return from_meta(m, meta, args, ar, e);
     }
-    return strstr(path, ".json") ? from_bench(m, path, args, ar, e) : 0;
+    suffix = strrchr(path, '.');
+    return suffix && strcmp(suffix, ".json") == 0 ? from_bench(m, path, args, ar, e) : 0;
 }

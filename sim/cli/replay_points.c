@@ -327,7 +327,7 @@ static void print_group(const struct point_result *r, size_t n, size_t first, do
         }
         printf("  %-14s %-20s %-6s %-14s", named ? "" : r[first].gpu, named ? "" : r[first].model,
                named ? "" : dtype_said(p), named ? "" : p->engine);
-        printf(" %-16s %5zu %11.*f %-3s", p->measure[j].name, m.n[POINT_ROOFLINE], m.real < 100 ? 2 : 0, m.real,
+        printf(" %-17s %5zu %11.*f %-3s", p->measure[j].name, m.n[POINT_ROOFLINE], m.real < 100 ? 2 : 0, m.real,
                p->measure[j].unit);
         for (enum point_cost c = 0; c < POINT_COSTS; c++) {
             print_share(m.error[c], 11);
@@ -377,7 +377,7 @@ void replay_points_text(const struct point_result *r, size_t n, struct arena *a)
     if (n > 0 && r[0].point->note) {
         printf("  note: %s\n", r[0].point->note);
     }
-    printf("\n  %-14s %-20s %-6s %-14s %-16s %5s %15s%11s%10s%11s%10s\n", "GPU", "model", "type", "engine", "metric", "rows",
+    printf("\n  %-14s %-20s %-6s %-14s %-17s %5s %15s%11s%10s%11s%10s\n", "GPU", "model", "type", "engine", "metric", "rows",
            "real", "table", "|error|", "roofline", "|error|");
     for (size_t i = 0; v && i < n; i++) {
         if (first_of_group(r, i)) {

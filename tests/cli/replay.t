@@ -37,9 +37,9 @@ $ printf 'gpu,model,prompt_tokens,output_tokens,concurrency,mean_ttft_ms,mean_tp
 $ steelyard replay sums.csv | cut -c1-105
 1> points: 2 of 3 measured points simulated; medians over the rows of a system and model
 1>
-1>   GPU            model                type   engine         metric            rows            real      t
-1>   h100           llama-3.1-8b         auto   vllm           mean_ttft_ms         2       75.00 ms        
-1>                                                             mean_tpot_ms         2        8.50 ms        
+1>   GPU            model                type   engine         metric             rows            real      
+1>   h100           llama-3.1-8b         auto   vllm           mean_ttft_ms          2       75.00 ms       
+1>                                                             mean_tpot_ms          2        8.50 ms       
 1>
 1>   only the roofline:
 1>        2  llama-3.1-8b on h100: no profiles are given
@@ -58,9 +58,9 @@ $ steelyard replay sums.csv --format csv | cut -d, -f1-14,19
 $ steelyard replay sums.csv bench.json
 1> points: 2 of 3 measured points simulated; medians over the rows of a system and model
 1>
-1>   GPU            model                type   engine         metric            rows            real      table   |error|   roofline   |error|
-1>   h100           llama-3.1-8b         auto   vllm           mean_ttft_ms         2       75.00 ms           -         -    -21.0 %   +21.0 %
-1>                                                             mean_tpot_ms         2        8.50 ms           -         -    -21.0 %   +21.0 %
+1>   GPU            model                type   engine         metric             rows            real      table   |error|   roofline   |error|
+1>   h100           llama-3.1-8b         auto   vllm           mean_ttft_ms          2       75.00 ms           -         -    -21.0 %   +21.0 %
+1>                                                             mean_tpot_ms          2        8.50 ms           -         -    -21.0 %   +21.0 %
 1>
 1>   only the roofline:
 1>        2  llama-3.1-8b on h100: no profiles are given
@@ -95,3 +95,16 @@ $ printf 'time_s,prompt_tokens,output_tokens\n0,100,10\n' > one.csv; for s in pl
 $ printf 'time_s,prompt_tokens,output_tokens\n0,100,1\n0,100,1\n0,100,1\n' > burst.csv; for s in 0s 1s; do steelyard run --trace burst.csv --model llama-3.1-8b --gpu h100 --set engine.request_serial=$s --requests r.csv --format csv > m.csv; cut -d, -f9 r.csv | tail -n +2 | paste -sd' '; done
 1> 0.000000000 0.000000000 0.000000000
 1> 1.000000000 2.000000000 3.000000000
+# What the user got wrong is an error, not a row that is left out.
+$ steelyard replay plain.json --gpu h1000
+2> steelyard: plain.json: GPU 'h1000' is unknown; did you mean 'h100'?
+? 2
+$ steelyard replay plain.json --gpu h100 --set nonsense=1
+2> steelyard: plain.json: --set: unknown key 'nonsense'
+? 2
+$ head -c 60 plain.json > cut.json; steelyard replay cut.json --gpu h100
+2> steelyard: cut.json (not described by a runs.json or NAME__meta.json beside it): cut.json:1:61: the text ends too early
+? 2
+$ steelyard replay missing.json
+2> steelyard: missing.json: No such file or directory
+? 5
