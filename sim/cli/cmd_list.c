@@ -10,10 +10,9 @@
 
 static const char usage[] =
     "usage: steelyard list policies|predictors|batchers|routers|models|gpus|topologies|costs|traces\n"
-    "                      |metrics|options|evictions|prefetches|misses|routes [--json]\n"
+    "                      |metrics|options|tiers|offloads|evictions|prefetches|misses|routes [--json]\n"
     "\n"
-    "Prints a name and a line about each; also tiers and offloads, of KV outside of the GPU.\n"
-    "'steelyard explain NAME' says more.\n"
+    "Prints a name and a line about each. 'steelyard explain NAME' says more.\n"
     "\n"
     "  --json             as a JSON array, with sources, units, ranges and defaults\n"
     "  --data-dir DIR     folder with llms/, gpus/ and topologies/\n";
@@ -137,7 +136,7 @@ static int run(int argc, char **argv, struct err *e)
     enum catalog_kind kind = CATALOG_KINDS;
     if (!what) {
         return err_set(e, SIM_E_USAGE, "list what? policies, predictors, batchers, routers, models, gpus, topologies, costs, "
-                                       "evictions, prefetches, misses, routes, traces, metrics or options");
+                                       "tiers, offloads, evictions, prefetches, misses, routes, traces, metrics or options");
     }
     int rc = find_kind(what, &kind, e);
     if (rc < 0) {

@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * KV that is kept for later: Continuum's time to live, CacheGen's choice of a level per chunk, vAttention's
- * pages. These are rules with one right answer; the vectors were worked out from the published rules apart
+ * KV that is kept for later: CacheGen's choice of a level per chunk, vAttention's pages. These are rules with one right answer; the vectors were worked out from the published rules apart
  * from this program (serving.md, regression vectors). */
-#include <math.h>
-
 #include "sim/cli/reproduce/reproduce.h"
 #include "sim/kv/pages.h"
 #include "sim/kv/stream.h"
-#include "sim/kv/ttl.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define EXACT 1e-9
@@ -16,34 +12,6 @@
 static int no_memory(struct err *e)
 {
     return err_set(e, SIM_E_NOMEM, "out of memory for a reproduction");
-}
-
-static int continuum(struct repro *p, struct err *e)
-{
-    static const double seen[] = {0.5, 1, 1, 2, 10};
-    static const double tau[] = {0, 0.5, 1, 2, 10}, gain[] = {0, 0.1, 0.8, 0.4, -7};
-    const struct ttl_case c = {.tool_s = seen, .n = COUNT(seen), .wait_s = 4, .eta = 0.5, .reload_s = 1};
-
-    for (size_t i = 0; i < COUNT(tau); i++) {
-        const char *row = arena_printf(&p->ar, "gain of keeping KV for %g s", tau[i]);
-        double ours = ttl_gain_s(&c, tau[i]);
-
-        if (!row) {
-            return no_memory(e);
-        }
-        /* 0 has no relative tolerance. */
-        if (fabs(gain[i]) < EXACT) {
-            struct repro_estimate v = {0};
-
-            repro_note(&v, ours);
-            if (repro_between(p, row, "s", 0, -EXACT, EXACT, &v, e) < 0) {
-                return e->code;
-            }
-        } else if (repro_number(p, row, "s", gain[i], ours, EXACT, e) < 0) {
-            return e->code;
-        }
-    }
-    return repro_number(p, "time to live", "s", 1, ttl_best_s(&c), EXACT, e);
 }
 
 /* The first bandwidth trace of the repository; sizes in MB by level, a goal of 2 s, 0.2 s to compute a
@@ -105,7 +73,6 @@ static int vattention(struct repro *p, struct err *e)
 }
 
 const struct reproduction reproductions_kv_reuse[] = {
-    {"continuum", "Continuum (2511.02230)", "time to live of a program's KV, the worked example", continuum},
     {"cachegen", "CacheGen (SIGCOMM'24)", "level of each chunk on a varying network", cachegen},
     {"vattention", "vAttention (ASPLOS'25)", "pages of a growing sequence", vattention},
     {NULL, NULL, NULL, NULL},
