@@ -135,8 +135,9 @@ static int run(int argc, char **argv, struct err *e)
     }
     enum catalog_kind kind = CATALOG_KINDS;
     if (!what) {
-        return err_set(e, SIM_E_USAGE, "list what? policies, predictors, batchers, routers, models, gpus, topologies, costs, "
-                                       "tiers, offloads, evictions, prefetches, misses, routes, traces, metrics or options");
+        return err_set(e, SIM_E_USAGE, "list what? policies, predictors, batchers, routers, models, gpus, "
+                                       "topologies, costs, tiers, offloads, evictions, prefetches, misses, "
+                                       "routes, traces, metrics or options");
     }
     int rc = find_kind(what, &kind, e);
     if (rc < 0) {
