@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The cheapest of swapping, recomputing and all that lies between, by predicted seconds: for a split at
- * k tokens, copying [kept, k) out, loading [0, k) and computing [k, n). Copies that overlap with steps
- * hold nobody up on the way out and are weighed less. Attention makes the last tokens of a context the
- * dearest to compute, a prefill has a floor below which fewer tokens save nothing, and each copy has a
- * fixed cost, so the best split is often an end, and not always the same one. */
+ * The cheapest of swapping, recomputing and all that lies between, by predicted seconds: for a
+ * split at k tokens, copying [kept, k) out, loading [0, k) and computing [k, n). Copies that
+ * overlap with steps hold nobody up on the way out and are weighed less. Attention makes the last
+ * tokens of a context the dearest to compute, a prefill has a floor below which fewer tokens save
+ * nothing, and each copy has a fixed cost, so the best split is often an end, and not always the
+ * same one. */
 #include "policies/offload.h"
 
 struct by_cost {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Continuum's order (arXiv 2511.02230; serving.md 8, rule 4): who was pushed out first, then turns whose KV
- * is pinned on the GPU, then by the arrival of their program: first come, first served by program, so that
- * a program's tenth turn does not queue behind newcomers. Running requests keep their place; the one whose
- * program came last is pushed out when the batcher needs memory. How long KV is pinned is kv.pin's matter. */
+ * Continuum's order (arXiv 2511.02230; serving.md 8, rule 4): who was pushed out first, then turns
+ * whose KV is pinned on the GPU, then by the arrival of their program: first come, first served by
+ * program, so that a program's tenth turn does not queue behind newcomers. Running requests keep
+ * their place; the one whose program came last is pushed out when the batcher needs memory. How
+ * long KV is pinned is kv.pin's matter. */
 #include <stdlib.h>
 
 #include "policies/ordered.h"

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Block groups: blocks of a sequence that lie side by side, so that one copy call moves many of them
- * (FastSwitch, arXiv 2411.18424; serving.md 3.1, rule 1). A sequence gets a group, fills it, and gets
- * another one; what it has not filled yet may be taken by others when the pool is tight. The pool is a
- * list of extents in order of address. Tuned for hundreds of extents: groups are taken rarely, so that
- * walking the list for the best fit costs nothing beside the steps in between. */
+ * Block groups: blocks of a sequence that lie side by side, so that one copy call moves many of
+ * them (FastSwitch, arXiv 2411.18424; serving.md 3.1, rule 1). A sequence gets a group, fills it,
+ * and gets another one; what it has not filled yet may be taken by others when the pool is tight.
+ * The pool is a list of extents in order of address. Tuned for hundreds of extents: groups are
+ * taken rarely, so that walking the list for the best fit costs nothing beside the steps in
+ * between. */
 #include <stdlib.h>
 
 #include "sim/engine/kv_internal.h"
@@ -67,7 +68,8 @@ static struct kv_extent *split(struct kv_groups *g, struct kv_extent *x, uint64_
     return rest;
 }
 
-/* The smallest free extent with room for `want`, else the largest one; NULL when all have owners. */
+/* The smallest free extent with room for `want`, else the largest one; NULL when all have owners.
+ */
 static struct kv_extent *best_fit(const struct kv_groups *g, uint64_t want)
 {
     struct kv_extent *best = NULL;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * KV of a program that stays on the GPU while a tool of the program runs (Continuum, arXiv 2511.02230;
- * serving.md 8): when a turn ends and another is to follow, its blocks are pinned until the tool has
- * answered or its time is over. Pinned blocks are not free. They go, the program that came last first, when
- * running requests need them for their next token, or when nothing runs and nobody fits. */
+ * KV of a program that stays on the GPU while a tool of the program runs (Continuum, arXiv
+ * 2511.02230; serving.md 8): when a turn ends and another is to follow, its blocks are pinned until
+ * the tool has answered or its time is over. Pinned blocks are not free. They go, the program that
+ * came last first, when running requests need them for their next token, or when nothing runs and
+ * nobody fits. */
 #ifndef STEELYARD_ENGINE_PIN_H
 #define STEELYARD_ENGINE_PIN_H
 
@@ -23,8 +24,8 @@ enum pin_manner {
 struct pin_config {
     enum pin_manner manner;
     sim_ns fixed_ns;
-    /* Does the session of request `serial` go on after it? A server knows: the answer calls a tool, or not.
-     * NULL = it may. */
+    /* Does the session of request `serial` go on after it? A server knows: the answer calls a tool,
+     * or not. NULL = it may. */
     bool (*goes_on)(void *ctx, uint64_t serial);
     void *ctx;
 };

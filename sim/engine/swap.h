@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * KV that leaves the GPU and comes back: of requests that were pushed out, and of sessions between two
- * turns (serving.md 3.1; FastSwitch, arXiv 2411.18424). A request whose KV is outside waits like any
- * other, in the policy's queue; when it is let in, its tokens count as found, and only what nobody has
- * is computed.
+ * KV that leaves the GPU and comes back: of requests that were pushed out, and of sessions between
+ * two turns (serving.md 3.1; FastSwitch, arXiv 2411.18424). A request whose KV is outside waits
+ * like any other, in the policy's queue; when it is let in, its tokens count as found, and only
+ * what nobody has is computed.
  *
  *   synchronous   copies of a step come before it, both directions at once (vLLM V0's manner);
  *   asynchronous  copies run beside the steps, in order, on the copy engine of their direction. A request
  *                 whose KV is on the way holds its blocks and joins when it is there. Blocks that are
  *                 still being copied out count as free, but a step that needs them waits for the copies.
  *
- * Each sequence's KV is in exactly one state: on the GPU, outside, outside and again on the GPU (a copy
- * that is still good), or on the way. */
+ * Each sequence's KV is in exactly one state: on the GPU, outside, outside and again on the GPU (a
+ * copy that is still good), or on the way. */
 #ifndef STEELYARD_ENGINE_SWAP_H
 #define STEELYARD_ENGINE_SWAP_H
 
@@ -37,8 +37,8 @@ struct swap_config {
     struct topo_route in[KV_TIERS], out[KV_TIERS]; /* to the GPU; into the tier, from the one above */
     sim_ns call_ns;              /* of one copy call */
     uint32_t group_blk;          /* as in kv_config */
-    /* KV in the remote tier is encoded in chunks at three levels, and comes chunk by chunk at the level that
-     * the rate of the one before suggests (CacheGen; sim/kv/stream.h). */
+    /* KV in the remote tier is encoded in chunks at three levels, and comes chunk by chunk at the
+     * level that the rate of the one before suggests (CacheGen; sim/kv/stream.h). */
     uint32_t stream_tok;         /* of a chunk; 0 = as it is, in one piece */
     double stream_ttft_s;        /* goal for all of it */
     double stream_share[STREAM_LEVELS + 1]; /* bytes of a level over those of the KV itself */
@@ -95,8 +95,8 @@ struct swap {
 
 int swap_init(struct engine *e, const struct swap_config *c, struct err *err);
 void swap_release(struct engine *e);
-/* A number for the first n prefix ids of an arrival; r remembers that of its prompt, since the ids are gone
- * later. */
+/* A number for the first n prefix ids of an arrival; r remembers that of its prompt, since the ids
+ * are gone later. */
 uint64_t prefix_print(const struct arrival *a, uint32_t n);
 void prefix_note(struct engine *e, req_id r, const struct arrival *a);
 /* What the turn before left is r's. */
@@ -109,7 +109,8 @@ int swap_keep(struct engine *e, req_id r, uint64_t content);
 int swap_finish(struct engine *e, req_id r, uint64_t content);
 /* r is done and its blocks stay pinned: a copy that it has outside is the session's. */
 void swap_pinned(struct engine *e, req_id r);
-/* A session loses blocks that were pinned for its next turn, which is `awaited` when it is here already. */
+/* A session loses blocks that were pinned for its next turn, which is `awaited` when it is here
+ * already. */
 int swap_session(struct engine *e, uint64_t session, req_id awaited, const struct kv_seq *kv, uint32_t tok,
                  uint64_t print, uint32_t print_ids);
 /* Seconds until `tok` tokens would be on the GPU again: loaded, where sessions are kept outside, or
@@ -117,8 +118,8 @@ int swap_session(struct engine *e, uint64_t session, req_id awaited, const struc
 double swap_reload_s(const struct engine *e, uint32_t tok);
 /* r left without being done. */
 void swap_forget(struct engine *e, req_id r);
-/* r was let in and holds blocks for its first `tok` tokens, of which the GPU had `gpu_tok`: load the
- * rest, if there is any. *later: it is on the way, and the request joins when it is there. */
+/* r was let in and holds blocks for its first `tok` tokens, of which the GPU had `gpu_tok`: load
+ * the rest, if there is any. *later: it is on the way, and the request joins when it is there. */
 int swap_load(struct engine *e, req_id r, uint32_t gpu_tok, uint32_t tok, bool *later);
 /* Everything that has ended by e->now. */
 int swap_poll(struct engine *e);
@@ -126,7 +127,8 @@ int swap_poll(struct engine *e);
 int swap_begin(struct engine *e);
 /* The step about to start waits for what it needs: when it can start. */
 sim_ns swap_wait(struct engine *e, struct step *s);
-/* Nobody is there to wait: the copies of the steps before go on to their end, which is now. False: none. */
+/* Nobody is there to wait: the copies of the steps before go on to their end, which is now. False:
+ * none. */
 bool swap_settle(struct engine *e);
 sim_ns swap_next(const struct engine *e); /* next end of a copy, SIM_NEVER */
 void swap_note_step(struct engine *e, sim_ns end);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a place below host memory can do (models/tiers/NAME.json): bytes per second and the time before the
- * first byte, for reads and for writes, as measured with blocks of KV. */
+ * What a place below host memory can do (models/tiers/NAME.json): bytes per second and the time
+ * before the first byte, for reads and for writes, as measured with blocks of KV. */
 #ifndef STEELYARD_TIER_H
 #define STEELYARD_TIER_H
 
@@ -15,8 +15,8 @@ struct tier_profile {
     sim_ns read_latency_ns, write_latency_ns;
 };
 
-/* The text of a profile; `file` is used in messages and, without its path, as the name. SIM_E_CONFIG with
- * place and key for what is wrong. */
+/* The text of a profile; `file` is used in messages and, without its path, as the name.
+ * SIM_E_CONFIG with place and key for what is wrong. */
 int tier_parse(struct tier_profile *ret, const char *text, size_t len, const char *file, struct arena *a,
                struct err *e);
 /* `name`: a bundled profile (data_dir/tiers/NAME.json) or a path. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * KV as virtual memory: each layer has one contiguous range for keys and one for values, and pages are
- * mapped into them as a sequence grows (vAttention, ASPLOS'25, arXiv 2405.04437; serving.md 11). */
+ * KV as virtual memory: each layer has one contiguous range for keys and one for values, and pages
+ * are mapped into them as a sequence grows (vAttention, ASPLOS'25, arXiv 2405.04437; serving.md
+ * 11). */
 #ifndef STEELYARD_KV_PAGES_H
 #define STEELYARD_KV_PAGES_H
 

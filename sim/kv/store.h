@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * KV that lies outside of the GPU: whose it is, how many tokens of it are good, and in which tier - host
- * memory, a drive, a remote store. A tier is a pool with a capacity; when it is full the entry that is
- * cheapest to lose goes: copies of KV that is on the GPU as well, then idle sessions, least recently
- * used first. KV of a request that was pushed out and waits is never thrown away. Time is not known
- * here: whoever moves the bytes says when it is done. */
+ * KV that lies outside of the GPU: whose it is, how many tokens of it are good, and in which tier -
+ * host memory, a drive, a remote store. A tier is a pool with a capacity; when it is full the entry
+ * that is cheapest to lose goes: copies of KV that is on the GPU as well, then idle sessions, least
+ * recently used first. KV of a request that was pushed out and waits is never thrown away. Time is
+ * not known here: whoever moves the bytes says when it is done. */
 #ifndef STEELYARD_KV_STORE_H
 #define STEELYARD_KV_STORE_H
 
@@ -56,10 +56,11 @@ int kv_store_init(struct kv_store *s, const double bytes[KV_TIERS]);
 void kv_store_release(struct kv_store *s);
 
 struct kept *kv_store_find(const struct kv_store *s, uint64_t key);
-/* A new, empty entry in the host tier; an old one under this key is dropped first. NULL = no memory. */
+/* A new, empty entry in the host tier; an old one under this key is dropped first. NULL = no
+ * memory. */
 struct kept *kv_store_add(struct kv_store *s, uint64_t key);
-/* Room for `bytes` in all. False, and nothing changed but what was thrown away, when the tier cannot
- * make it. */
+/* Room for `bytes` in all. False, and nothing changed but what was thrown away, when the tier
+ * cannot make it. */
 bool kv_store_resize(struct kv_store *s, struct kept *k, double bytes);
 /* Bytes that a resize of `k` (NULL = a new entry in the host tier) could reach. */
 double kv_store_room(const struct kv_store *s, const struct kept *k);

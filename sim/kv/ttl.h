@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How long to keep the KV of a program on the GPU while one of its tools runs (Continuum, arXiv 2511.02230;
- * serving.md 8). Keeping it for tau seconds costs tau times its memory, and saves the wait in the queue and
- * the reload of those tools that answer within tau; both sides scale with the memory, which cancels. */
+ * How long to keep the KV of a program on the GPU while one of its tools runs (Continuum, arXiv
+ * 2511.02230; serving.md 8). Keeping it for tau seconds costs tau times its memory, and saves the
+ * wait in the queue and the reload of those tools that answer within tau; both sides scale with the
+ * memory, which cancels. */
 #ifndef STEELYARD_KV_TTL_H
 #define STEELYARD_KV_TTL_H
 
@@ -25,9 +26,9 @@ double ttl_gain_s(const struct ttl_case *c, double tau_s);
 double ttl_best_s(const struct ttl_case *c);
 /* Nothing is known of the tools: durations as Exp(1 s), eta = 1. */
 double ttl_unknown_s(double wait_s, double reload_s);
-/* eta = -correlation of (turns done, turns left) over all turns of programs with `turns[i]` turns each: 1
- * when all have the same number, 0 when the number left does not hang on the number done. 0 when neither
- * varies. */
+/* eta = -correlation of (turns done, turns left) over all turns of programs with `turns[i]` turns
+ * each: 1 when all have the same number, 0 when the number left does not hang on the number done. 0
+ * when neither varies. */
 double ttl_eta(const uint32_t *turns, size_t n);
 
 /* ---- learning ---- */
@@ -51,7 +52,8 @@ void ttl_learner_release(struct ttl_learner *l);
 void ttl_learn_tool(struct ttl_learner *l, uint32_t tool, double seconds);
 void ttl_learn_wait(struct ttl_learner *l, double seconds);
 void ttl_learn_program(struct ttl_learner *l, uint32_t turns);
-/* Seconds to keep the KV for `tool`: unknown -> by Exp(1); a tool that is not known -> by all tools. */
+/* Seconds to keep the KV for `tool`: unknown -> by Exp(1); a tool that is not known -> by all
+ * tools. */
 double ttl_decide_s(const struct ttl_learner *l, uint32_t tool, double reload_s);
 
 #endif

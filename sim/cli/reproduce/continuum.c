@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Continuum (arXiv 2511.02230): KV of agents that stays while their tools run. The rule for how long has a
- * worked example with one right answer (serving.md, regression vectors). Its runs are known by ranges and a
- * shape: as programs make more and shorter turns at 0.13 programs per second, its job delay stays flat while
- * that of the baselines grows. Stand-ins: 150 programs on Llama-3.1-8B and one A100-80G, 11 turns (10.9 as
- * published) times 1, 3 and 5; tools of 0.925 s in the mean, log-normal with the slowest tenth taking 52.5 % of the
- * time, both as published; lengths of public SWE-bench sessions, which are not Continuum's: a first prompt of
- * 14600 tokens, and 900 more in each turn of the 11, shared among more turns where there are more. */
+ * Continuum (arXiv 2511.02230): KV of agents that stays while their tools run. The rule for how
+ * long has a worked example with one right answer (serving.md, regression vectors). Its runs are
+ * known by ranges and a shape: as programs make more and shorter turns at 0.13 programs per second,
+ * its job delay stays flat while that of the baselines grows. Stand-ins: 150 programs on
+ * Llama-3.1-8B and one A100-80G, 11 turns (10.9 as published) times 1, 3 and 5; tools of 0.925 s in
+ * the mean, log-normal with the slowest tenth taking 52.5 % of the time, both as published; lengths
+ * of public SWE-bench sessions, which are not Continuum's: a first prompt of 14600 tokens, and 900
+ * more in each turn of the 11, shared among more turns where there are more. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

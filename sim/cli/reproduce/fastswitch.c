@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * FastSwitch (arXiv 2411.18424): priorities that change by themselves push requests out all the time, and
- * what a switch costs shows in the tail. Its code and figures are not public; what is known of its results
- * are ranges over both machines. Stand-ins: conversations as ShareGPT's lengths have them (medians 36 and
- * 280 tokens, means 108 and 317), 1 to 10 turns, so 5.5 in the mean as published; thinking times of a
- * public chat service; Qwen3-32B for Qwen-32B (both 64 layers with 8 KV heads of 128); an A10G for the
- * A10; 5 us for a copy call (moe-pcie.md 4.5). "One conversation request per second" can be read in two
- * ways, both of which are shown: one conversation begins per second, which is several times what these
- * machines can take, or one request per second in all, which is about what they can. */
+ * FastSwitch (arXiv 2411.18424): priorities that change by themselves push requests out all the
+ * time, and what a switch costs shows in the tail. Its code and figures are not public; what is
+ * known of its results are ranges over both machines. Stand-ins: conversations as ShareGPT's
+ * lengths have them (medians 36 and 280 tokens, means 108 and 317), 1 to 10 turns, so 5.5 in the
+ * mean as published; thinking times of a public chat service; Qwen3-32B for Qwen-32B (both 64
+ * layers with 8 KV heads of 128); an A10G for the A10; 5 us for a copy call (moe-pcie.md 4.5). "One
+ * conversation request per second" can be read in two ways, both of which are shown: one
+ * conversation begins per second, which is several times what these machines can take, or one
+ * request per second in all, which is about what they can. */
 #include <math.h>
 #include <string.h>
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * KV that is kept for later: CacheGen's choice of a level per chunk, vAttention's pages. These are rules with one right answer; the vectors were worked out from the published rules apart
- * from this program (serving.md, regression vectors). */
+ * KV that is kept for later: CacheGen's choice of a level per chunk, vAttention's pages. These are
+ * rules with one right answer; the vectors were worked out from the published rules apart from this
+ * program (serving.md, regression vectors). */
 #include "sim/cli/reproduce/reproduce.h"
 #include "sim/kv/pages.h"
 #include "sim/kv/stream.h"
@@ -14,8 +15,8 @@ static int no_memory(struct err *e)
     return err_set(e, SIM_E_NOMEM, "out of memory for a reproduction");
 }
 
-/* The first bandwidth trace of the repository; sizes in MB by level, a goal of 2 s, 0.2 s to compute a
- * chunk. */
+/* The first bandwidth trace of the repository; sizes in MB by level, a goal of 2 s, 0.2 s to
+ * compute a chunk. */
 static int cachegen(struct repro *p, struct err *e)
 {
     static const double gbit[] = {0.566, 5.026, 2.219, 0.650, 2.751, 3.738, 7.542, 2.705, 0.828, 6.840};

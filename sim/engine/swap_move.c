@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sim/engine/swap.h"
+
+#include "sim/engine/swap_internal.h"
+
+#define SYNC_TAGS 2 /* tags 0 and 1: copies that a step waits for, out and in */
+
+/* ---- copies ---- */
+
+static struct kv_move *move_take(struct engine *e)
+{
+    struct swap *w = e->swap;
+    uint32_t i = 0;
+
+    while (i < w->n_move && w->move[i].kind != MOVE_NONE) {
+        i++;
+    }
+    if (i == w->n_move) {
+        if (!grow_array((void **)&w->move, &w->cap_move, w->n_move + 1, sizeof(*w->move))) {
+            engine_fail(e, SIM_E_NOMEM, "out of memory for %u copies", w->n_move);
+            return NULL;
+        }
+        w->n_move++;
+    }
+    w->in_flight++;
+    w->n_held++;
+    return &w->move[i];
+}
+
+int swap_move_add(struct engine *e, struct kv_move m)
+{
+    struct kv_move *to = move_take(e);
+
+    if (!to) {
+        return SIM_E_NOMEM;
+    }
+    m.held = true;
+    *to = m;
+    kv_store_begin(m.kept);
+    if (m.kind == MOVE_OUT) {
+        e->swap->draining += m.blk;
+    }
+    return 0;
+}
+
+/* A copy into or out of an entry starts after the copies that fill it. */
+static bool must_wait(const struct swap *w, const struct kv_move *m)
+{
+    for (uint32_t i = 0; m->kind != MOVE_OUT && i < w->n_move; i++) {
+        if (w->move[i].kind == MOVE_OUT && w->move[i].kept == m->kept) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int submit(struct engine *e, struct kv_move *m, sim_ns now)
+{
+    struct swap *w = e->swap;
+    bool in = m->kind == MOVE_IN;
+    struct copy_job job = {.route = in ? &w->cfg.in[m->tier] : &w->cfg.out[m->tier], .bytes = m->bytes,
+                           .calls = m->calls, .tag = SYNC_TAGS + (uint64_t)(m - w->move)};
+
+    w->n_held -= m->held;
+    m->held = false;
+    m->began_ns = now;
+    return copy_submit(in ? w->line_in[m->tier] : w->line_out[m->tier], now, &job, e->err);
+}
+
+static int submit_held(struct engine *e, sim_ns now)
+{
+    struct swap *w = e->swap;
+
+    for (uint32_t i = 0; w->n_held > 0 && i < w->n_move; i++) {
+        if (w->move[i].held && !must_wait(w, &w->move[i]) && submit(e, &w->move[i], now) < 0) {
+            return e->err->code;
+        }
+    }
+    return 0;
+}
+
+int swap_begin(struct engine *e)
+{
+    return e->swap->n_held > 0 ? submit_held(e, e->now) : 0;
+}
+
+/* ---- room in a tier: idle sessions sink ---- */
+
+/* Bytes in a tier over those of the KV itself: where it is streamed from, all levels are there. */
+static double encoded(const struct swap *w, int tier)
+{
+    const double *share = w->cfg.stream_share;
+
+    return tier == KV_REMOTE && w->cfg.stream_tok > 0 ? share[1] + share[2] + share[3] : 1;
+}
+
+int swap_demote(struct engine *e)
+{
+    struct swap *w = e->swap;
+
+    for (int t = 0; t + 1 < KV_TIERS; t++) {
+        int below = t + 1;
+        struct pool *p = &w->store.pool[t];
+        double leaving = 0;
+        struct kept *k;
+
+        while (below < KV_TIERS && w->cfg.tier_bytes[below] <= 0) {
+            below++;
+        }
+        if (below == KV_TIERS) {
+            return 0;
+        }
+        for (uint32_t i = 0; i < w->n_move; i++) {
+            const struct kv_move *m = &w->move[i];
+
+            leaving += m->kind == MOVE_DEMOTE && m->kept->tier == (enum kv_tier)t ? m->kept->bytes : 0;
+        }
+        while (p->used_byte - leaving > w->cfg.demote_share * p->capacity_byte &&
+               (k = kv_store_oldest(&w->store, (enum kv_tier)t)) != NULL) {
+            leaving += k->bytes;
+            if (swap_move_add(e, (struct kv_move){.kind = MOVE_DEMOTE, .tier = (enum kv_tier)below, .kept = k,
+                                             .r = REQ_NONE, .bytes = k->bytes * encoded(w, below),
+                                             .calls = 1}) < 0) {
+                return SIM_E_NOMEM;
+            }
+        }
+    }
+    return 0;
+}
+
+/* ---- streams ---- */
+
+/* The next chunk of a stream at the best level that its part of the goal allows at this rate.
+ * False: none is fast enough, the rest is computed from the text. */
+static bool next_chunk(struct engine *e, struct kv_move *m, double bytes_per_s)
+{
+    struct swap *w = e->swap;
+    uint32_t left = m->end_tok - m->at_tok, n = left < w->cfg.stream_tok ? left : w->cfg.stream_tok;
+    double raw = (double)n * e->cfg.kv_block_bytes / kv_block_tok(e->kv), bytes[STREAM_LEVELS + 1], s;
+    int level;
+
+    for (int i = 0; i <= STREAM_LEVELS; i++) {
+        bytes[i] = raw * w->cfg.stream_share[i];
+    }
+    level = stream_choose(&m->goal, bytes, bytes_per_s, &s);
+    w->n.chunks[level]++;
+    if (level == STREAM_TEXT) {
+        return false;
+    }
+    m->chunk_end_tok = m->at_tok + n;
+    m->bytes = bytes[level];
+    w->n.tier_in[m->tier] += m->bytes;
+    return true;
+}
+
+bool swap_open_stream(struct engine *e, struct kv_move *m, uint32_t gpu_tok, uint32_t tok)
+{
+    const struct swap_config *c = &e->swap->cfg;
+
+    m->at_tok = gpu_tok;
+    m->end_tok = tok;
+    m->calls = 1;
+    m->goal = (struct stream_goal){.ttft_s = c->stream_ttft_s,
+                                   .chunks = (tok - gpu_tok + c->stream_tok - 1) / c->stream_tok};
+    return next_chunk(e, m, c->in[m->tier].bytes_per_s);
+}
+
+/* A chunk has come; true: another one is on its way. */
+static bool stream_goes_on(struct engine *e, struct kv_move *m, sim_ns t)
+{
+    double took_s = (double)(t - m->began_ns) / 1e9;
+
+    if (m->chunk_end_tok <= m->at_tok) {
+        return false; /* there was none: it is text from the beginning */
+    }
+    m->at_tok = m->chunk_end_tok;
+    return m->at_tok < m->end_tok && took_s > 0 && next_chunk(e, m, m->bytes / took_s) &&
+           submit(e, m, t) == 0;
+}
+
+/* ---- ends of copies ---- */
+
+static int move_done(struct engine *e, struct kv_move *m, sim_ns t)
+{
+    struct swap *w = e->swap;
+    struct kv_move d;
+
+    if (copy_ended(m->kind == MOVE_IN ? w->line_in[m->tier] : w->line_out[m->tier], t, e->err) < 0) {
+        return e->err->code;
+    }
+    if (m->end_tok > 0 && stream_goes_on(e, m, t)) {
+        return 0;
+    }
+    d = *m;
+    m->kind = MOVE_NONE;
+    w->in_flight--;
+    if (d.kind == MOVE_OUT) {
+        w->draining -= d.blk;
+    } else if (d.kind == MOVE_DEMOTE) {
+        w->n.tier_out[d.tier] += d.bytes;
+        if (!d.kept->dropped && !kv_store_move(&w->store, d.kept, d.tier)) {
+            kv_store_drop(&w->store, d.kept);
+        } else if (!d.kept->dropped) {
+            kv_store_resize(&w->store, d.kept, d.bytes);
+        }
+    }
+    kv_store_end(&w->store, d.kept);
+    if (d.kind == MOVE_OUT && swap_demote(e) < 0) {
+        return e->err->code;
+    }
+    if (d.kind == MOVE_IN) {
+        swap_loaded(e, d.kept);
+        if (d.end_tok > 0) {
+            e->reqs[d.r].computed_tok = d.at_tok; /* what did not come is computed */
+            w->n.hit_tok -= d.end_tok - d.at_tok;
+        }
+        live_of(e, d.r)->state = LIVE_PREFILL;
+        prefilling_append(e, d.r);
+    }
+    return submit_held(e, t);
+}
+
+/* One flow that has ended by t. False: none, or *rc < 0. */
+static bool take_one(struct engine *e, sim_ns t, uint32_t *sync, int *rc)
+{
+    uint64_t tag;
+
+    if (!fabric_poll(e->cfg.fabric, t, &tag)) {
+        return false;
+    }
+    if (tag < SYNC_TAGS) {
+        --*sync;
+        return true;
+    }
+    *rc = move_done(e, &e->swap->move[tag - SYNC_TAGS], t);
+    return *rc == 0;
+}
+
+int swap_poll(struct engine *e)
+{
+    uint32_t sync = 0;
+    int rc = 0;
+
+    while (rc == 0 && fabric_next(e->cfg.fabric) <= e->now) {
+        sim_ns t = fabric_next(e->cfg.fabric);
+
+        while (take_one(e, t, &sync, &rc)) {
+        }
+    }
+    return rc;
+}
+
+sim_ns swap_next(const struct engine *e)
+{
+    return e->swap && e->swap->in_flight > 0 ? fabric_next(e->cfg.fabric) : SIM_NEVER;
+}
+
+/* ---- waiting for copies ---- */
+
+static uint32_t start_sync(struct engine *e)
+{
+    struct swap *w = e->swap;
+    uint32_t n = 0;
+
+    if (w->out_bytes > 0) {
+        fabric_start(e->cfg.fabric, e->now, &e->cfg.link_out, 1, w->out_bytes, w->out_copies, 0);
+        n++;
+    }
+    if (w->in_bytes > 0) {
+        fabric_start(e->cfg.fabric, e->now, &e->cfg.link_in, 1, w->in_bytes, w->in_copies, 1);
+        n++;
+    }
+    w->out_bytes = w->in_bytes = 0;
+    w->out_copies = w->in_copies = 0;
+    return n;
+}
+
+sim_ns swap_wait(struct engine *e, struct step *s)
+{
+    struct swap *w = e->swap;
+    sim_ns t = e->now;
+    uint32_t sync = start_sync(e);
+    int rc = 0;
+
+    w->planned_ns = e->now;
+    s->waited = sync > 0;
+    while (rc == 0 && sync > 0) {
+        t = fabric_next(e->cfg.fabric);
+        while (take_one(e, t, &sync, &rc)) {
+        }
+    }
+    while (rc == 0 && w->draining > 0 && kv_free(e->kv) < w->draining) {
+        sim_ns next = fabric_next(e->cfg.fabric);
+
+        if (next == SIM_NEVER) {
+            engine_fail(e, SIM_E_CHECK, "%llu KV blocks wait for copies that are not under way",
+                        (unsigned long long)w->draining);
+            break;
+        }
+        w->n.conflict_ns += next - t;
+        t = next;
+        s->waited = true;
+        while (take_one(e, t, &sync, &rc)) {
+        }
+    }
+    w->n.wait_ns += t - e->now;
+    return t;
+}
+
+bool swap_settle(struct engine *e)
+{
+    struct swap *w = e->swap;
+    sim_ns waited = w->n.wait_ns;
+    struct step nobody;
+
+    if (w->out_bytes + w->in_bytes <= 0) {
+        return false;
+    }
+    e->now = swap_wait(e, &nobody);
+    w->n.wait_ns = waited;
+    return true;
+}
