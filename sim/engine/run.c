@@ -384,12 +384,13 @@ static uint64_t at_most(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* KV is there, blocks come free, a pin's time is over, or copies start with the very next step: not after
- * this. */
+/* KV is there, blocks come free, a pin's time is over, or copies start with the very next step, or it waits
+ * for blocks that are still being copied: not after this. */
 static sim_ns kv_event_ns(const struct engine *e, sim_ns until)
 {
     if (e->swap) {
-        sim_ns t = e->swap->n_held > 0 ? e->now : swap_next(e);
+        bool at_once = e->swap->n_held > 0 || kv_free(e->kv) < e->swap->draining;
+        sim_ns t = at_once ? e->now : swap_next(e);
 
         until = t < until ? t : until;
     }

@@ -15,6 +15,8 @@ $ steelyard run c.json --set kv.groups=60 --set kv.reuse=on --set kv.swap=async 
 1> kv_copy_calls,153344,1
 1> kv_reuse_share,0.7332420950588772,1
 $ for o in kv.swap=sync kv.swap=async kv.offload=by-cost; do steelyard run c.json --set $o --format csv > a.csv; steelyard run c.json --set $o --no-skip --format csv | cmp - a.csv; done
+# A step that waits for blocks on their way out is not jumped over, on one replica and on three.
+$ chat='--trace synth:chat{requests=400} --model llama-3.1-8b --gpu a100-80g --batcher vllm-v1{prefix_caching=off} --set kv.tokens=20000 --set kv.offload=swap --set kv.swap=async'; for n in 1 3; do for s in 0 2 3 5; do steelyard run $chat --seed $s --replicas $n --set load.scale=$((13 * n)) --format csv > a.csv; steelyard run $chat --seed $s --replicas $n --set load.scale=$((13 * n)) --format csv --no-skip | cmp - a.csv; done; done
 # What does not go together.
 $ steelyard run c.json --set kv.offload=by_cost
 2> steelyard: --set: offload 'by_cost' is not known; did you mean 'by-cost'? (steelyard list offloads)
