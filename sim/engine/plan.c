@@ -152,19 +152,19 @@ static uint32_t pinned_tok(const struct engine *e, req_id r)
     return !p ? 0 : p->tok < most ? p->tok : most;
 }
 
+/* In the pin, in the cache (`gpu` tokens) or outside: where there is most. */
+static uint32_t found_anywhere(const struct engine *e, req_id r, uint32_t gpu)
+{
+    uint32_t pinned = e->pins ? pinned_tok(e, r) : 0, outside = pinned ? 0 : swap_tok(e, r);
+
+    return pinned ? pinned : outside > gpu ? outside : gpu;
+}
+
 uint32_t eng_hit(struct engine *e, req_id r)
 {
-    uint32_t pinned = e->pins ? pinned_tok(e, r) : 0, gpu, outside;
+    uint32_t gpu = hit_blocks(e, r) * kv_block_tok(e->kv);
 
-    if (pinned > 0) {
-        return pinned;
-    }
-    gpu = hit_blocks(e, r) * kv_block_tok(e->kv);
-    if (!e->swap) {
-        return gpu;
-    }
-    outside = swap_tok(e, r);
-    return outside > gpu ? outside : gpu;
+    return e->kv_moves ? found_anywhere(e, r, gpu) : gpu;
 }
 
 uint64_t eng_kv_need(struct engine *e, req_id r, uint32_t upto_tok)

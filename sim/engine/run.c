@@ -211,8 +211,7 @@ static sim_ns epoch_end(const struct epoch *ep, uint64_t k)
 
 static bool plain_decode(const struct step *s)
 {
-    return s->live && s->decode && s->n_chunk == 0 && s->n_stalled == 0 && s->out_bytes <= 0 &&
-           s->in_bytes <= 0 && !s->waited;
+    return s->live && s->decode && s->n_chunk == 0 && s->n_stalled == 0 && !s->waited;
 }
 
 static void epoch_open(struct engine *e, const struct step *s)
@@ -330,6 +329,7 @@ static void step_start(struct engine *e, struct step *s)
     e->cur_start_ns = e->now;
     if (s->out_bytes > 0 || s->in_bytes > 0) {
         e->cur_start_ns = swap_time(e, s);
+        s->waited = true;
     }
     if (e->kv_moves) {
         wait_for_kv(e, s);

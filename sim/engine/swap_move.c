@@ -283,7 +283,7 @@ sim_ns swap_wait(struct engine *e, struct step *s)
     int rc = 0;
 
     w->planned_ns = e->now;
-    s->waited = sync > 0;
+    s->waited = s->waited || sync > 0;
     while (rc == 0 && sync > 0) {
         t = fabric_next(e->cfg.fabric);
         while (take_one(e, t, &sync, &rc)) {
@@ -311,7 +311,7 @@ bool swap_settle(struct engine *e)
 {
     struct swap *w = e->swap;
     sim_ns waited = w->n.wait_ns;
-    struct step nobody;
+    struct step nobody = {0};
 
     if (w->out_bytes + w->in_bytes <= 0) {
         return false;
