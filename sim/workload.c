@@ -126,26 +126,32 @@ static size_t first_at(const struct workload *w, sim_ns t)
     return lo;
 }
 
-static int order_add(struct workload *w, size_t i, sim_ns t, size_t *cap)
+static int order_add(struct workload *w, struct workload_turn turn, size_t *cap)
 {
     if (w->n_order == *cap) {
         size_t bigger = *cap ? 2 * *cap : 4096;
-        uint32_t *order = realloc(w->order, bigger * sizeof(*order));
-        sim_ns *times;
+        struct workload_turn *order = realloc(w->order, bigger * sizeof(*order));
 
         if (!order) {
             return SIM_E_NOMEM;
         }
         w->order = order;
-        times = realloc(w->order_time, bigger * sizeof(*times));
-        if (!times) {
-            return SIM_E_NOMEM;
-        }
-        w->order_time = times;
         *cap = bigger;
     }
-    w->order[w->n_order] = (uint32_t)i;
-    w->order_time[w->n_order++] = t;
+    w->order[w->n_order++] = turn;
+    return 0;
+}
+
+/* All requests of the block at `start`, which now begins at `at`. */
+static int order_block(struct workload *w, sim_ns start, sim_ns block, sim_ns at, uint32_t copy, size_t *cap)
+{
+    for (size_t i = first_at(w, start); i < w->n_all && w->all[i].time_ns < start + block; i++) {
+        struct workload_turn turn = {w->all[i].time_ns - start + at, (uint32_t)i, copy};
+
+        if (order_add(w, turn, cap) < 0) {
+            return SIM_E_NOMEM;
+        }
+    }
     return 0;
 }
 
@@ -157,22 +163,27 @@ static int resample(struct workload *w, struct err *e)
     size_t cap = 0;
     sim_ns span;
     uint64_t blocks;
+    uint32_t *drawn;
+    int rc = 0;
 
     if (hold_all(w, e) < 0 || w->n_all == 0) {
         return e->code;
     }
     span = w->all[w->n_all - 1].time_ns + 1;
     blocks = (uint64_t)((span + block - 1) / block);
-    for (uint64_t b = 0; b < blocks; b++) {
+    drawn = calloc(blocks, sizeof(*drawn));
+    for (uint64_t b = 0; drawn && b < blocks && rc == 0; b++) {
         /* Replication 0 is the trace as it is. */
         uint64_t from = c->replication == 0 ? b : rng_range(s, b, 0, 0, blocks - 1);
-        sim_ns start = (sim_ns)from * block;
 
-        for (size_t i = first_at(w, start); i < w->n_all && w->all[i].time_ns < start + block; i++) {
-            if (order_add(w, i, w->all[i].time_ns - start + (sim_ns)b * block, &cap) < 0) {
-                return err_set(e, SIM_E_NOMEM, "out of memory for a resampled trace");
-            }
-        }
+        rc = order_block(w, (sim_ns)from * block, block, (sim_ns)b * block, drawn[from]++, &cap);
+    }
+    if (!drawn || rc < 0) {
+        rc = err_set(e, SIM_E_NOMEM, "out of memory for a resampled trace");
+    }
+    free(drawn);
+    if (rc < 0) {
+        return rc;
     }
     return w->n_order > 0 ? 0
                           : err_set(e, SIM_E_DATA, "load.bootstrap drew only empty blocks of %s", c->trace);
@@ -316,6 +327,15 @@ static int salt(struct workload *w, struct arrival *a, struct err *e)
     return 0;
 }
 
+/* A session that is played again is another one, wherever it is told apart: programs and their deadlines,
+ * routers by session, KV that is kept for it. */
+static void other_session(struct arrival *a, uint64_t again)
+{
+    if (a->session != 0) {
+        a->session ^= again << 40;
+    }
+}
+
 static int raw_next(struct workload *w, struct arrival *ret, struct err *e)
 {
     if (w->cfg->load_bootstrap_s <= 0) {
@@ -327,8 +347,9 @@ static int raw_next(struct workload *w, struct arrival *ret, struct err *e)
     if (w->in_pass == w->n_order) {
         return 0;
     }
-    *ret = w->all[w->order[w->in_pass]];
-    ret->time_ns = w->order_time[w->in_pass];
+    *ret = w->all[w->order[w->in_pass].i];
+    ret->time_ns = w->order[w->in_pass].time_ns;
+    other_session(ret, w->order[w->in_pass].copy);
     return 1;
 }
 
@@ -340,7 +361,6 @@ static int next_pass(struct workload *w, struct err *e)
     w->offset_ns += w->last_raw_ns + gap;
     w->in_pass = 0;
     w->pass++;
-    u64_map_release(&w->programs); /* other programs from here on */
     if (w->cfg->load_bootstrap_s > 0) {
         return 0;
     }
@@ -381,6 +401,7 @@ static int next_in_time(struct workload *w, struct arrival *ret, struct err *e)
     if (salt(w, ret, e) < 0) {
         return e->code;
     }
+    other_session(ret, (uint64_t)w->pass << 12);
     w->last_raw_ns = ret->time_ns;
     w->in_pass++;
     w->given++;
@@ -457,6 +478,5 @@ void workload_close(struct workload *w)
     free(w->all);
     free(w->hashes);
     free(w->order);
-    free(w->order_time);
     free(w->goals_of);
 }

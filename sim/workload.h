@@ -30,8 +30,11 @@ struct workload {
     struct arrival *all;
     uint64_t *hashes;    /* of all, one after the other, and the calls that each waits for */
     size_t n_all;
-    sim_ns *order_time;  /* resampled: arrival i is all[order[i]] at order_time[i] */
-    uint32_t *order;
+    struct workload_turn {
+        sim_ns time_ns;
+        uint32_t i;    /* of all */
+        uint32_t copy; /* how often its block had been drawn before */
+    } *order;          /* resampled */
     size_t n_order;
     /* compound programs of this pass: number + 1 by session, and when the first call came, by number */
     struct u64_map programs;

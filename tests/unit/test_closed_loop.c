@@ -229,6 +229,7 @@ static void test_graph_without_gap(void **state)
 static void test_began(void **state)
 {
     static const double want_s[] = {1, 2, 1, 4, 1}; /* of the first pass */
+    static const uint64_t session_of[] = {7, 0, 7, 8, 7};
     char path[] = "/tmp/steelyard-began-XXXXXX";
     int fd = mkstemp(path);
     const char *csv = "time_s,prompt_tokens,output_tokens,session,turn,slo_class\n"
@@ -249,6 +250,7 @@ static void test_began(void **state)
     assert_int_equal(workload_open(&w, &c, &a, &e), 0);
     for (int i = 0; i < 10; i++) {
         assert_int_equal(workload_next(&w, &got, &e), 1);
+        assert_true(session_of[i % 5] ? (got.session == session_of[i % 5]) == (i < 5) : got.session == 0);
         if (i < 5) {
             assert_int_equal(got.began_ns, (sim_ns)(want_s[i] * 1e9));
         } else if (i == 5) {
@@ -260,6 +262,48 @@ static void test_began(void **state)
     }
     assert_int_equal(workload_next(&w, &got, &e), 0);
     workload_close(&w);
+    unlink(path);
+    arena_release(&a);
+}
+
+/* Ten blocks of a second with one session each: a block drawn again is another session, and the first
+ * time it is drawn it is its own. Replication 0 is the trace as it is. */
+static void test_resampled_sessions(void **state)
+{
+    char path[] = "/tmp/steelyard-blocks-XXXXXX";
+    int fd = mkstemp(path), again = 0;
+    struct arena a = {0};
+    struct err e = {0};
+    struct run_config c;
+
+    (void)state;
+    assert_true(fd >= 0);
+    dprintf(fd, "time_s,prompt_tokens,output_tokens,session\n");
+    for (int i = 0; i < 10; i++) {
+        dprintf(fd, "%d.5,1,1,%d\n", i, i + 1);
+    }
+    close(fd);
+    assert_int_equal(opt_defaults(run_options, &c, &a, &e), 0);
+    c.trace = path;
+    c.load_bootstrap_s = 1;
+    for (c.replication = 0; c.replication < 5; c.replication++) {
+        struct workload w;
+        struct arrival got;
+        uint64_t seen[10];
+
+        assert_int_equal(workload_open(&w, &c, &a, &e), 0);
+        for (int i = 0; i < 10; i++) {
+            assert_int_equal(workload_next(&w, &got, &e), 1);
+            for (int k = 0; k < i; k++) {
+                assert_true(seen[k] != got.session);
+            }
+            seen[i] = got.session;
+            again += got.session > 10;
+            assert_true(c.replication > 0 || got.session == (uint64_t)i + 1);
+        }
+        workload_close(&w);
+    }
+    assert_true(again > 0);
     unlink(path);
     arena_release(&a);
 }
@@ -313,6 +357,7 @@ int main(void)
         cmocka_unit_test(test_stages_wait_for_all_calls),
         cmocka_unit_test(test_stage_without_gap),
         cmocka_unit_test(test_began),
+        cmocka_unit_test(test_resampled_sessions),
         cmocka_unit_test(test_graph),
         cmocka_unit_test(test_graph_without_gap),
         cmocka_unit_test(test_graph_errors),
