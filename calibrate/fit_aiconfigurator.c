@@ -6,6 +6,7 @@
  * assumed from their memory traffic. */
 #include <dirent.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "calibrate/fit.h"
@@ -34,6 +35,29 @@ static const char *prefix_of(const struct fit *f, const char *file)
     return arena_strndup(f->arena, file, (size_t)(kind - file));
 }
 
+static int is_gemm(const struct dirent *entry)
+{
+    const char *kind = strstr(entry->d_name, "_gemm.csv"), *engine = strstr(entry->d_name, "_vllm");
+    return kind && engine && engine < kind;
+}
+
+/* "a100_sxm_vllm0.14.0_gemm.csv.gz" -> a100_sxm, for a message. */
+static const char *systems_in(const struct fit *f)
+{
+    struct dirent **entry;
+    const char *list = NULL;
+    int n = scandir(f->q->dir, &entry, is_gemm, alphasort);
+    for (int i = 0; i < n; i++) {
+        list = arena_printf(f->arena, "%s%s%.*s", list ? list : "", list ? ", " : "",
+                            (int)(strstr(entry[i]->d_name, "_vllm") - entry[i]->d_name), entry[i]->d_name);
+        free(entry[i]);
+    }
+    if (n >= 0) {
+        free(entry);
+    }
+    return list ? list : "none";
+}
+
 static int find_tables(struct fit *f, struct tables *t)
 {
     DIR *d = opendir(f->q->dir);
@@ -50,8 +74,8 @@ static int find_tables(struct fit *f, struct tables *t)
     }
     closedir(d);
     if (!t->prefix) {
-        return err_set(f->err, SIM_E_DATA, "%s: no tables (SYSTEM_vllmVERSION_gemm.csv.gz) of GPU %s", f->q->dir,
-                       f->gpu.name);
+        return err_set(f->err, SIM_E_DATA, "%s: no tables (SYSTEM_vllmVERSION_gemm.csv.gz) of GPU %s; there is: %s", f->q->dir,
+                       f->gpu.name, systems_in(f));
     }
     return 0;
 }

@@ -765,6 +765,9 @@ static int check_device(const struct probe_fit *q)
 static int fit_all(struct probe_fit *q)
 {
     struct fit *f = q->f;
+    if (q->file.n == 0) {
+        return err_set(f->err, SIM_E_DATA, "%s: holds no measurements: nothing to fit to", q->file.name);
+    }
     if (check_device(q) < 0) {
         return f->err->code;
     }

@@ -56,6 +56,16 @@ static int read_steps(struct replay_file *f, struct arena *a, struct err *e)
     return 0;
 }
 
+/* A list of words has one that begins so. */
+static bool has_word(const struct json_in *list, const char *word)
+{
+    const struct json_in *v = list && list->type == JSON_IN_ARRAY ? list->first : NULL;
+    while (v && strncmp(json_in_string(v, ""), word, strlen(word)) != 0) {
+        v = v->next;
+    }
+    return v != NULL;
+}
+
 static int read_all(struct replay_file *f, struct arena *a, struct err *e)
 {
     const struct json_in *root = f->doc.root, *complete = json_in_get(root, "complete");
@@ -65,7 +75,9 @@ static int read_all(struct replay_file *f, struct arena *a, struct err *e)
     }
     f->complete = !complete || (complete->type == JSON_IN_BOOL && complete->number > 0);
     f->device = json_in_string(json_in_get(json_in_get(root, "device"), "name"), "a GPU without a name");
-    f->model = json_in_string(json_in_get(json_in_get(json_in_get(root, "plan"), "model"), "name"), "a model");
+    f->model = json_in_string(json_in_get(json_in_get(json_in_get(root, "plan"), "model"), "name"), "");
+    f->tp = json_in_number(json_in_get(json_in_get(root, "plan"), "tp"), (double)NAN);
+    f->limited = has_word(json_in_get(root, "command"), "--limit");
     return read_steps(f, a, e);
 }
 

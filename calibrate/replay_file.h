@@ -16,8 +16,10 @@ struct replay_step {
 };
 
 struct replay_file {
-    const char *name, *device, *model;
+    const char *name, *device, *model; /* model "" = not said */
+    double tp;      /* of the plan; NaN = not said */
     bool complete;
+    bool limited;   /* only the first steps of the plan were asked for */
     size_t n;
     struct replay_step *step; /* in the arena */
     struct json_in_doc doc;   /* texts live here */

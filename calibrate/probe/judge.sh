@@ -12,13 +12,41 @@
 # Exit codes: 0 all within the bounds; 1 one of them not; others as steelyard fit.
 set -euo pipefail
 
+usage()
+{
+    cat << 'EOF'
+usage: judge.sh FOLDER --gpu GPU [options of steelyard fit, as --data-dir DIR]
+
+Fits each model whose plan was executed (FOLDER is what run-all.sh left: probe.json, replay-PLAN.json and
+PLAN.jsonl), simulates the executed steps with the fitted profile and says whether they are within 5 % in the
+median and 10 % at the 95th percentile. Leaves MODEL.profile.json, fit.txt, residuals/ and verdict.txt there.
+GPU is a bundled name (steelyard list gpus) or a file. STEELYARD names the program.
+
+Exit codes: 0 all within the bounds; 1 one of them not; others as steelyard fit.
+EOF
+}
+
+die()
+{
+    printf 'judge.sh: %s\n' "$2" >&2
+    exit "$1"
+}
+
+case "${1:-}" in
+-h | --help) usage; exit 0 ;;
+esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-[ $# -ge 1 ] && [ -d "$1" ] || { echo "usage: judge.sh FOLDER --gpu GPU" >&2; exit 2; }
+[ $# -ge 1 ] || die 2 "no FOLDER given (judge.sh FOLDER --gpu GPU; judge.sh --help)"
+[ -d "$1" ] || die 2 "$1: no such folder (judge.sh FOLDER --gpu GPU; judge.sh --help)"
 folder=$1
 shift
+case " $*" in
+*" --gpu "* | *" --gpu="*) ;;
+*) die 2 "no --gpu GPU given: a bundled name (steelyard list gpus) or a file, as --gpu h200" ;;
+esac
 steelyard=${STEELYARD:-$root/build/steelyard}
-[ -x "$steelyard" ] || steelyard=$(command -v steelyard) || { echo "judge.sh: no steelyard; build it" >&2; exit 2; }
-[ -s "$folder/probe.json" ] || { echo "judge.sh: $folder/probe.json is missing" >&2; exit 3; }
+[ -x "$steelyard" ] || steelyard=$(command -v steelyard) || die 2 "no steelyard; build it"
+[ -s "$folder/probe.json" ] || die 3 "$folder/probe.json is missing"
 
 : > "$folder/fit.txt"
 : > "$folder/verdict.txt"
@@ -28,7 +56,9 @@ for replay in "$folder"/replay-*.json; do
     name=$(basename "$replay" .json)
     plan=$folder/${name#replay-}.jsonl
     [ -e "$plan" ] || plan=$root/calibrate/probe/plans/${name#replay-}.jsonl
+    [ -e "$plan" ] || die 3 "${name#replay-}.jsonl, the plan of $replay, is neither in $folder nor bundled"
     model=$(sed -n '1s/.*"model":{"name":"\([^"]*\)".*/\1/p' "$plan")
+    [ -n "$model" ] || die 3 "$plan: the first line names no model"
     profile=$folder/$model.profile.json
     "$steelyard" fit "$folder/probe.json" --model "$model" -o "$profile" --plots "$folder/residuals" "$@" |
         tee -a "$folder/fit.txt"
@@ -40,5 +70,5 @@ for replay in "$folder"/replay-*.json; do
     [ "$code" -eq 0 ] || status=1
     judged=$((judged + 1))
 done
-[ "$judged" -gt 0 ] || { echo "judge.sh: no replay-*.json in $folder" >&2; exit 3; }
+[ "$judged" -gt 0 ] || die 3 "no replay-*.json in $folder"
 exit "$status"

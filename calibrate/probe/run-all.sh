@@ -14,9 +14,32 @@
 #   calibrate/probe/run-all.sh [FOLDER] [-- options of steelyard-probe, as --device 1 or --quick]
 set -euo pipefail
 
+usage()
+{
+    cat << 'EOF'
+usage: run-all.sh [FOLDER] [-- options of steelyard-probe, as --device 1 or --quick]
+
+Builds steelyard-probe with nvcc, measures the GPU and executes the bundled plans on it. The files go into
+FOLDER/DATE-GPU-DRIVER (default: below the current folder). Then, where steelyard is: judge.sh.
+
+  OUT=DIR         this folder instead; one that is there is gone on with
+  ARCH=sm_90      builds for another chip than the one that is there
+  GPU=h200        runs judge.sh at the end, with this name
+  STEELYARD=FILE  the program for judge.sh (default: build/steelyard, then PATH)
+
+Exit codes: those of steelyard-probe and judge.sh; 1 without nvcc, 6 without a GPU.
+EOF
+}
+
+case "${1:-}" in
+-h | --help) usage; exit 0 ;;
+esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 below=.
 if [ $# -gt 0 ] && [ "$1" != -- ]; then
+    case $1 in
+    -*) printf "run-all.sh: option '%s' is not known; options of the probe come after -- (run-all.sh --help)\n" "$1" >&2; exit 2 ;;
+    esac
     below=$1
     shift
 fi

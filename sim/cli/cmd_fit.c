@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * steelyard fit: from measurements to a profile for the cost model `table`. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "calibrate/fit.h"
@@ -43,7 +45,7 @@ static const char usage[] =
     "  -o, --output FILE  the profile\n"
     "  --scale FAMILY=X   a family's times X times as long, as attention=0.7 for an engine with faster\n"
     "                     kernels than those that were measured; may repeat\n"
-    "  --plots FOLDER     pictures of the residuals, one for each family\n"
+    "  --plots FOLDER     pictures of the residuals, one for each family of 3 points or more\n"
     "  --format FORMAT    report as text (default), json or csv\n"
     "  --data-dir DIR     folder with llms/ and gpus/\n"
     "\n"
@@ -135,6 +137,23 @@ static int check_source(const struct options *o, struct err *e)
     return 0;
 }
 
+/* A file that does not say what it is: missing, empty, or of another kind. */
+static int check_file(const char *path, struct err *e)
+{
+    struct stat st;
+    FILE *in = stat(path, &st) == 0 ? fopen(path, "r") : NULL;
+    if (!in) {
+        return err_set(e, SIM_E_IO, "%s: %s", path, strerror(errno));
+    }
+    fclose(in);
+    if (S_ISREG(st.st_mode) && st.st_size == 0) {
+        return err_set(e, SIM_E_DATA, "%s: is empty", path);
+    }
+    return err_set(e, SIM_E_DATA, "%s is %s; --from SOURCE says what it is (%s, ...; steelyard fit --help)", path,
+                   S_ISDIR(st.st_mode) ? "a folder" : "no steelyard-probe file",
+                   "run, aiconfigurator, llmservingsim");
+}
+
 static int check(struct options *o, struct err *e)
 {
     const struct {
@@ -142,6 +161,9 @@ static int check(struct options *o, struct err *e)
     } needed[] = {{"measurements", o->q.dir}, {"--from SOURCE", o->q.source}, {"--gpu GPU", o->q.gpu},
                   {"--model MODEL", o->q.model}, {"-o PROFILE", o->output}};
     int64_t tp = 1;
+    if (o->q.dir && !o->q.source) {
+        return check_file(o->q.dir, e);
+    }
     for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
         if (!needed[i].value) {
             return err_set(e, SIM_E_USAGE, "fit: no %s given (see steelyard fit --help)", needed[i].what);
@@ -320,6 +342,7 @@ static int run(int argc, char **argv, struct err *e)
         fit_from_run(argc, argv, &ar, e);
     } else if (parse(&o, argc, argv, e) == 0) {
         if (o.replay.replay) {
+            o.replay.data_dir = steelyard_data_dir(o.q.data_dir, &ar);
             fit_check_replay(&o.replay, &ar, e);
         } else {
             fit(&o, &ar, e);

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim/cli/fit_check.h"
 
+#include <ctype.h>
 #include <gsl/gsl_sort.h>
 #include <gsl/gsl_statistics_double.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
 
 #include "calibrate/probe/plan.h"
 #include "calibrate/replay_file.h"
+#include "models/profile.h"
 #include "sim/cli/fit_model.h"
 #include "sim/core/json.h"
 
@@ -20,6 +25,87 @@ struct check {
     struct err *e;
     struct replay_file file;
 };
+
+/* ---- replay, plan and profile belong together ---- */
+
+/* Letters and digits that a name has in one piece. */
+static size_t word_length(const char *s)
+{
+    size_t n = 0;
+    while (isalnum((unsigned char)s[n])) {
+        n++;
+    }
+    return n;
+}
+
+/* `text` has the word as one of its own; "80g" of ours is "80GB" of the driver. */
+static bool has_word(const char *text, const char *word, size_t n)
+{
+    for (; *text; text++) {
+        size_t m = word_length(text);
+        if (m >= n && strncasecmp(text, word, n) == 0 && (m == n || (m == n + 1 && tolower((unsigned char)text[n]) == 'b'))) {
+            return true;
+        }
+        text += m > 0 ? m - 1 : 0;
+    }
+    return false;
+}
+
+/* "a100-80g" is "NVIDIA A100-SXM4-80GB": each word of ours is among the driver's. */
+static bool names_device(const char *ours, const char *device)
+{
+    for (; *ours; ours++) {
+        size_t n = word_length(ours);
+        if (n > 0 && !has_word(device, ours, n)) {
+            return false;
+        }
+        ours += n > 0 ? n - 1 : 0;
+    }
+    return true;
+}
+
+/* A name of the user's own says nothing of the chip; a bundled one does. */
+static bool is_bundled(const struct check *k, const char *gpu)
+{
+    const char *path = arena_printf(k->ar, "%s/gpus/%s.json", k->c->data_dir ? k->c->data_dir : ".", gpu);
+    return path && !strchr(gpu, '/') && access(path, R_OK) == 0;
+}
+
+static int check_profile(const struct check *k, const struct profile *p, const struct plan *plan)
+{
+    const struct fit_check *c = k->c;
+    if (*p->model && strcasecmp(p->model, plan->model.name) != 0) {
+        return err_set(k->e, SIM_E_CONFIG, "%s is of model %s, the plan %s of %s", c->profile, p->model, c->plan,
+                       plan->model.name);
+    }
+    if (p->tp != (uint32_t)plan->tp) {
+        return err_set(k->e, SIM_E_CONFIG, "%s is for tensor-parallel degree %u, the plan %s for %d", c->profile, p->tp,
+                       c->plan, plan->tp);
+    }
+    if (*p->gpu && is_bundled(k, p->gpu) && !names_device(p->gpu, k->file.device)) {
+        return err_set(k->e, SIM_E_CONFIG, "%s is of GPU %s, %s was executed on %s", c->profile, p->gpu, c->replay,
+                       k->file.device);
+    }
+    return 0;
+}
+
+static int check_plan(const struct check *k, const struct plan *plan)
+{
+    const struct fit_check *c = k->c;
+    if (*k->file.model && strcasecmp(k->file.model, plan->model.name) != 0) {
+        return err_set(k->e, SIM_E_CONFIG, "%s executed a plan of model %s, %s is of %s", c->replay, k->file.model,
+                       c->plan, plan->model.name);
+    }
+    if (isfinite(k->file.tp) && fabs(k->file.tp - plan->tp) > 0.5) {
+        return err_set(k->e, SIM_E_CONFIG, "%s executed a plan of tensor-parallel degree %g, %s is of %d", c->replay,
+                       k->file.tp, c->plan, plan->tp);
+    }
+    if ((int64_t)k->file.n < plan->n_step && k->file.complete && !k->file.limited) {
+        return err_set(k->e, SIM_E_CONFIG, "%s executed all of a plan of %zu steps, %s has %lld: another plan was executed",
+                       c->replay, k->file.n, c->plan, (long long)plan->n_step);
+    }
+    return 0;
+}
 
 /* ---- simulating with a profile ---- */
 
@@ -49,7 +135,7 @@ static int simulate(struct check *k, const struct fit_model *m, const struct pla
         const struct plan_step *s = i < (size_t)p->n_step ? &p->steps[i] : NULL;
         if (!s || s->step != it->step || s->n_chunk != it->chunks || s->prefill_tok != it->prefill_tok ||
             s->n_decode != it->n_decode || s->decode_tok != it->decode_tok) {
-            return err_set(k->e, SIM_E_DATA, "%s: iterations[%zu] is not step %zu of %s: another plan was executed",
+            return err_set(k->e, SIM_E_CONFIG, "%s: iterations[%zu] is not step %zu of %s: another plan was executed",
                            k->c->replay, i, i, k->c->plan);
         }
         struct batch_shape b = shape_of(s, it->graph);
@@ -64,14 +150,16 @@ static int use_profile(struct check *k)
     static const char *const options[][2] = {{"step_us", "0"},      {"seq_us", "0"}, {"wait_us", "0"},
                                              {"graph_pad", "off"}, {"anyway", "on"}, {NULL, NULL}};
     struct fit_model m;
+    struct profile profile;
     struct plan p;
     if (!k->c->profile) {
         return 0;
     }
-    if (fit_model_open(&m, k->c->profile, options, k->ar, k->e) < 0 || plan_read(&p, k->c->plan, 0, k->e) < 0) {
+    if (profile_load(&profile, k->c->profile, k->ar, k->e) < 0 ||
+        fit_model_open(&m, k->c->profile, options, k->ar, k->e) < 0 || plan_read(&p, k->c->plan, 0, k->e) < 0) {
         return k->e->code;
     }
-    int rc = simulate(k, &m, &p);
+    int rc = check_plan(k, &p) < 0 || check_profile(k, &profile, &p) < 0 ? k->e->code : simulate(k, &m, &p);
     plan_release(&p);
     return rc;
 }
@@ -123,7 +211,8 @@ static bool met(const struct sum *s)
 
 static void print_text(const struct check *k, const struct sum *s)
 {
-    printf("%s: %zu steps of %s on %s\n  simulated %s%s\n\n", k->c->replay, k->file.n, k->file.model, k->file.device,
+    printf("%s: %zu steps of %s on %s\n  simulated %s%s\n\n", k->c->replay, k->file.n,
+           *k->file.model ? k->file.model : "a model without a name", k->file.device,
            k->c->profile ? "with " : "as the plan says", k->c->profile ? k->c->profile : "");
     printf("  %-16s%8s%14s%14s%10s%14s%10s%10s\n", "steps", "n", "measured s", "simulated s", "total", "median error",
            "p95", "largest");

@@ -13,6 +13,7 @@
 struct fit_check {
     const char *replay;        /* the file that steelyard-probe --replay wrote */
     const char *plan, *profile; /* simulate the plan's steps with this profile; NULL = as the plan did */
+    const char *data_dir;      /* its gpus/ says which names are those of a chip */
     bool json;
 };
 

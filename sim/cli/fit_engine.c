@@ -27,6 +27,8 @@ static const double most[KNOBS] = {1, 10000, 60, 60};
 /* Beyond a factor of exp(0.5) a request counts in proportion, not by the square: a queue that starts a second
  * too early is not the step's fault. */
 #define HUBER 0.5
+/* Fewer do not tell the terms apart. */
+#define REQUESTS_MIN 20
 /* Every other block of arrival times is left out to be predicted. */
 #define BLOCKS 10
 
@@ -63,6 +65,14 @@ const char *engine_cost(const char *spec, const char *options, struct arena *ar)
     return arena_printf(ar, "%.*s%s%s}", (int)(n - 1), spec, n > 1 && spec[n - 2] == '{' ? "" : ",", options);
 }
 
+const char *engine_profile(const char *path, struct arena *ar)
+{
+    char *full = realpath(path, NULL);
+    const char *ret = full ? arena_strdup(ar, full) : path;
+    free(full);
+    return ret && strpbrk(ret, ",{}") ? path : ret; /* such a path cannot stand in an option */
+}
+
 bool engine_cost_has(const char *spec, const char *option, struct arena *ar)
 {
     const char *name = opt_spec_name(spec, ar);
@@ -84,7 +94,7 @@ static int resolve(struct fitting *t, struct run_case *r)
     args.n_weak = args.n_set;
     if (t->q->profile) {
         struct err *e = t->e;
-        const char *cost = arena_printf(t->ar, "table{profile=%s}", t->q->profile);
+        const char *cost = arena_printf(t->ar, "table{profile=%s}", engine_profile(t->q->profile, t->ar));
         if (!cost || config_args_add(&args, "--profile", "cost", cost, t->ar, e) < 0) {
             return e->code;
         }
@@ -374,13 +384,27 @@ static int fill_row(struct fitting *t, const struct run_case *r, const struct en
     return t->e->code;
 }
 
+/* A share in percent; "-" where nothing was measured. */
+static void print_share(bool sign, double v)
+{
+    if (!isfinite(v)) {
+        printf("%16s", "-");
+    } else {
+        printf(sign ? "%+14.2f %%" : "%14.2f %%", 100 * v);
+    }
+}
+
 static void print_row(const struct row *r)
 {
     printf("\n  %s: %s\n  %-8s%10s%16s%16s%16s%16s\n", r->run, r->set, "", "requests", "mean before", "after",
            "each before", "after");
     for (int w = 0; w < WHATS; w++) {
-        printf("  %-8s%10zu%+14.2f %%%+14.2f %%%14.2f %%%14.2f %%\n", what_names[w], r->after[w].n, 100 * r->before[w].mean,
-               100 * r->after[w].mean, 100 * r->before[w].each, 100 * r->after[w].each);
+        printf("  %-8s%10zu", what_names[w], r->after[w].n);
+        print_share(true, r->before[w].mean);
+        print_share(true, r->after[w].mean);
+        print_share(false, r->before[w].each);
+        print_share(false, r->after[w].each);
+        printf("\n");
     }
 }
 
@@ -578,24 +602,35 @@ static int report(struct fitting *t, struct row *row, size_t n)
     return t->e->code;
 }
 
+static bool is_measured(const struct compare_row *r)
+{
+    return isfinite(r->ttft_s[REAL]) || isfinite(r->e2e_s[REAL]);
+}
+
 static bool any_measured(struct fitting *t)
 {
     struct compare c = {0};
     bool any = false;
+    size_t n = 0;
     for (size_t i = 0; i < t->n && t->e->code == 0; i++) {
         if (simulate(t, &t->run[i], NULL, &c) < 0) {
             break;
         }
         any = false;
         for (size_t k = 0; k < c.n; k++) {
-            any = any || isfinite(c.row[k].ttft_s[REAL]) || isfinite(c.row[k].e2e_s[REAL]);
+            any = any || is_measured(&c.row[k]);
+            n += is_measured(&c.row[k]) && !t->run[i].held;
         }
         if (!any) {
             err_set(t->e, SIM_E_DATA, "%s: holds no measured times (ttft, e2e): nothing to fit to", t->run[i].file);
         }
     }
     compare_release(&c);
-    return any;
+    if (t->e->code == 0 && n < REQUESTS_MIN) {
+        err_set(t->e, SIM_E_DATA, "%s: %zu requests with times are too few to tell the engine's times apart (from %d on)",
+                t->run[0].file, n, REQUESTS_MIN);
+    }
+    return t->e->code == 0;
 }
 
 int fit_engine(const struct fit_engine *q, struct arena *ar, struct err *e)

@@ -38,6 +38,8 @@ int fit_steps(const struct fit_engine *q, struct arena *ar, struct err *e);
 
 /* A cost model with options added: "table{profile=p}" + "step_us=0" -> "table{profile=p,step_us=0}". */
 const char *engine_cost(const char *spec, const char *options, struct arena *ar);
+/* The profile's path as it holds from any folder; a file that is not there as it was given. */
+const char *engine_profile(const char *path, struct arena *ar);
 /* The cost model has an option of this name. */
 bool engine_cost_has(const char *spec, const char *option, struct arena *ar);
 /* The fitted keys as a configuration that run and replay take; a comment says where they come from. `fitted`

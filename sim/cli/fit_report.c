@@ -36,22 +36,48 @@ static void print_notes(const struct fit *f)
     }
 }
 
+/* Columns as wide as their longest name, and two blanks. */
+static int width_of(const struct profile *p, bool term, int least)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < (term ? p->n_terms : p->n_errors); i++) {
+        size_t len = strlen(term ? p->term[i].name : p->error[i].family);
+        n = len > n ? len : n;
+    }
+    return (int)n + 2 > least ? (int)n + 2 : least;
+}
+
+static bool worse_than_roofline(const struct profile_error *x)
+{
+    return isfinite(x->roofline_error) && x->error > x->roofline_error;
+}
+
+static void print_worse(const struct profile *p)
+{
+    for (uint32_t i = 0; i < p->n_errors; i++) {
+        if (worse_than_roofline(&p->error[i])) {
+            printf("  note: %s: the fit is worse than the roofline on the points left out\n", p->error[i].family);
+        }
+    }
+}
+
 static void print_text(const struct fit *f, const char *path)
 {
     const struct profile *p = &f->profile;
+    int family = width_of(p, false, 14), term = width_of(p, true, 22);
     printf("%s: %s, %u x %s\n  %s\n\n", path, p->model, p->tp, p->gpu, p->provenance);
-    printf("  %-14s%9s%16s%12s%14s\n", "family", "points", "held-out error", "p90", "roofline");
+    printf("  %-*s%9s%16s%12s%14s\n", family, "family", "points", "held-out error", "p90", "roofline");
     for (uint32_t i = 0; i < p->n_errors; i++) {
         const struct profile_error *x = &p->error[i];
-        printf("  %-14s%9u%14.2f %%%10.2f %%", x->family, x->points, 100 * x->error, 100 * x->p90);
+        printf("  %-*s%9u%14.2f %%%10.2f %%", family, x->family, x->points, 100 * x->error, 100 * x->p90);
         if (isfinite(x->roofline_error)) {
             printf("%12.2f %%", 100 * x->roofline_error);
         }
         printf("\n");
     }
-    printf("\n  %-22s%-12s%8s  range\n", "term", "family", "count");
+    printf("\n  %-*s%-12s%8s  range\n", term, "term", "family", "count");
     for (uint32_t i = 0; i < p->n_terms; i++) {
-        printf("  %-22s%-12s%8g  ", p->term[i].name, p->term[i].family, p->term[i].count);
+        printf("  %-*s%-12s%8g  ", term, p->term[i].name, p->term[i].family, p->term[i].count);
         print_range(&p->term[i]);
     }
     for (uint32_t i = 0; i < p->skew.n; i++) {
@@ -60,6 +86,7 @@ static void print_text(const struct fit *f, const char *path)
     }
     printf("%s", p->skew.n ? "\n" : "");
     print_notes(f);
+    print_worse(p);
 }
 
 static void json_notes(struct json_writer *w, const struct fit *f)
@@ -107,6 +134,7 @@ static void print_json(const struct fit *f, const char *path)
         json_kv_double(&w, "held_out_error", p->error[i].error);
         json_kv_double(&w, "held_out_p90", p->error[i].p90);
         json_kv_double(&w, "roofline_error", p->error[i].roofline_error);
+        json_kv_bool(&w, "worse_than_roofline", worse_than_roofline(&p->error[i]));
         json_end(&w);
     }
     json_end(&w);

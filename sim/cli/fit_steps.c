@@ -352,7 +352,7 @@ int fit_steps(const struct fit_engine *q, struct arena *ar, struct err *e)
             }
         }
         const struct engine_knobs k = {{h.step_s, 1e6 * h.seq_s, 0, 0}};
-        const char *cost = arena_printf(ar, "table{profile=%s}", q->profile);
+        const char *cost = arena_printf(ar, "table{profile=%s}", engine_profile(q->profile, ar));
         if (e->code == 0 && cost &&
             engine_write(q->output, cost, &k, fitted, "Host times fitted by steelyard fit --from run to a log of steps",
                          ar, e) == 0) {

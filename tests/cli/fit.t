@@ -2,6 +2,19 @@
 $ steelyard fit
 2> steelyard: fit: no measurements given (see steelyard fit --help)
 ? 2
+# A file that does not say what it is, is not there, or holds nothing.
+$ steelyard fit nofile.json --gpu h200 --model llama-3.1-8b -o p.json
+2> steelyard: nofile.json: No such file or directory
+? 5
+$ steelyard fit . --gpu h200 --model llama-3.1-8b -o p.json
+2> steelyard: . is a folder; --from SOURCE says what it is (run, aiconfigurator, llmservingsim, ...; steelyard fit --help)
+? 3
+$ : > empty.json; steelyard fit empty.json --gpu h200 --model llama-3.1-8b -o p.json; rm empty.json
+2> steelyard: empty.json: is empty
+$ echo '{}' > other.json; steelyard fit other.json --gpu h200 --model llama-3.1-8b -o p.json; rm other.json
+2> steelyard: other.json is no steelyard-probe file; --from SOURCE says what it is (run, aiconfigurator, llmservingsim, ...; steelyard fit --help)
+$ mkdir tables; : > tables/x_sxm_vllm0.1.0_gemm.csv; : > tables/w_sxm_vllm0.1.0_gemm.csv; steelyard fit tables --from aiconfigurator --gpu h200 --model llama-3.1-8b -o p.json; rm -r tables
+2> steelyard: tables: no tables (SYSTEM_vllmVERSION_gemm.csv.gz) of GPU h200; there is: w_sxm, x_sxm
 $ steelyard fit . --from llmserving --gpu h100 --model llama-2-7b -o p.json
 2> steelyard: source 'llmserving' is not known; did you mean 'llmservingsim'? (steelyard fit --help)
 ? 2
@@ -68,6 +81,9 @@ $ sed 's/"m":1/"m":"one"/' probe.json > bad.json; steelyard fit bad.json --gpu a
 $ head -3 probe.json > bad.json; steelyard fit bad.json --gpu a40 --model llama-3.1-8b -o q.json; test -e q.json
 2> steelyard: bad.json:4: a value is missing or misspelt
 ? 1
+$ sed '/"id"/d' probe.json > bad.json; steelyard fit bad.json --gpu a40 --model llama-3.1-8b -o q.json; test -e q.json || echo no profile
+1> no profile
+2> steelyard: bad.json: holds no measurements: nothing to fit to
 # Steps that a GPU executed against their simulation.
 $ printf '{"format":"steelyard-replay","version":1,"device":{"name":"A40"},"plan":{"model":{"name":"m"}},"iterations":[\n{"step":0,"chunks":1,"prefill_tok":10,"n_decode":0,"decode_tok":0,"graph":0,"measured_s":0.010,"simulated_s":0.0102},\n{"step":1,"chunks":0,"prefill_tok":0,"n_decode":1,"decode_tok":11,"graph":1,"measured_s":0.010,"simulated_s":0.0099}]}\n' > r.json
 $ steelyard fit --check-replay r.json
@@ -89,7 +105,31 @@ $ steelyard fit --check-replay s.json --profile p.json
 $ steelyard fit --check-replay probe.json
 2> steelyard: probe.json: key 'format': is not "steelyard-replay": not a file of steelyard-probe --replay
 ? 3
+# Profile, plan and replay of different models, degrees, chips or steps are refused, both sides named.
 $ printf '{"format":"steelyard-plan","version":1,"model":{"name":"m","layers":2,"hidden":64,"heads":4,"kv_heads":2,"head_dim":64,"ffn":128,"vocab":1000,"experts":0,"tied_embedding":true},"tp":1,"block_tok":16}\n{"step":0,"start_ns":0,"dur_ns":5000,"chunks":[[0,11,1]],"decode":[],"decode_tok":0}\n' > plan.jsonl
 $ steelyard fit --check-replay s.json --profile p.json --plan plan.jsonl
-2> steelyard: s.json: iterations[0] is not step 0 of plan.jsonl: another plan was executed
-? 3
+2> steelyard: p.json is of model llama-3.1-8b, the plan plan.jsonl of m
+? 2
+$ sed -i 's/"name":"m"/"name":"llama-3.1-8b"/' plan.jsonl s.json; sed 's/"name":"A40"/"name":"NVIDIA L40S"/' s.json > l.json; steelyard fit --check-replay l.json --profile p.json --plan plan.jsonl
+2> steelyard: p.json is of GPU a40, l.json was executed on NVIDIA L40S
+? 2
+$ sed 's/"gpu":"[^"]*"/"gpu":"mine"/' p.json > mine.json; steelyard fit --check-replay l.json --profile mine.json --plan plan.jsonl
+2> steelyard: l.json: iterations[0] is not step 0 of plan.jsonl: another plan was executed
+? 2
+$ sed 's/"tp":1/"tp":2/' p.json > two.json; steelyard fit --check-replay s.json --profile two.json --plan plan.jsonl
+2> steelyard: two.json is for tensor-parallel degree 2, the plan plan.jsonl for 1
+? 2
+$ sed 's/"name":"llama/"name":"other-llama/' s.json > l.json; steelyard fit --check-replay l.json --profile p.json --plan plan.jsonl
+2> steelyard: l.json executed a plan of model other-llama-3.1-8b, plan.jsonl is of llama-3.1-8b
+? 2
+$ printf '{"step":1,"start_ns":9000,"dur_ns":5000,"chunks":[],"decode":[11],"decode_tok":11}\n{"step":2,"start_ns":19000,"dur_ns":5000,"chunks":[],"decode":[12],"decode_tok":12}\n' >> plan.jsonl; sed -i 's/\[0,11,1\]/[0,10,1]/' plan.jsonl; steelyard fit --check-replay s.json --profile p.json --plan plan.jsonl
+2> steelyard: s.json executed all of a plan of 2 steps, plan.jsonl has 3: another plan was executed
+? 2
+# The same with --limit, or cut short: the steps that are there are judged.
+$ sed 's/"iterations"/"command":["--limit","2"],"iterations"/' s.json > l.json; steelyard fit --check-replay l.json --profile p.json --plan plan.jsonl | head -2
+1> l.json: 2 steps of llama-3.1-8b on A40
+1>   simulated with p.json
+2> steelyard: l.json: median error 175.8 %, p95 176.2 %: more than 5 and 10 %
+$ sed 's/"iterations"/"complete":false,"iterations"/' s.json > l.json; steelyard fit --check-replay l.json --profile p.json --plan plan.jsonl | grep note
+1>   note: the replay was cut short
+2> steelyard: l.json: median error 175.8 %, p95 176.2 %: more than 5 and 10 %

@@ -21,6 +21,9 @@ $ steelyard replay measured.csv --config engine.json --set kv.tokens=200000 --fo
 1> mean_tpot_ms right
 $ steelyard run engine.json --trace measured.csv --set kv.tokens=200000 --format csv | grep -c mean_ttft_ms
 1> 1
+# The profile's path holds from any folder.
+$ mkdir else; cd else; steelyard replay ../measured.csv --config ../engine.json --set kv.tokens=200000 --format csv | grep -c mean_ttft_ms
+1> 1
 # From a log of steps, host times alone: 900 us a step, 4 us a sequence.
 $ tail -n +2 plan.jsonl | awk 'BEGIN { print "n_decode,decode_tok,chunks,prefill_tok,prefill_pairs,duration_ms" } { s = $0; sub(/.*"chunks":\[/, "", s); sub(/\],"decode":.*/, "", s); n = gsub(/\[/, "", s); gsub(/\]/, "", s); k = split(s, c, ","); tok = pairs = 0; for (i = 1; i + 1 <= k; i += 3) { tok += c[i + 1]; pairs += c[i + 1] * c[i] + c[i + 1] * (c[i + 1] + 1) / 2 } d = $0; sub(/.*"decode":\[/, "", d); sub(/\].*/, "", d); m = split(d, x, ","); t = $0; sub(/.*"decode_tok":/, "", t); u = $0; sub(/.*"dur_ns":/, "", u); print m "," t + 0 "," n "," tok "," pairs "," u / 1e6 }' > steps.csv; head -1 steps.csv
 1> n_decode,decode_tok,chunks,prefill_tok,prefill_pairs,duration_ms
@@ -47,3 +50,12 @@ $ sed '5s/^[0-9]*/-3/' steps.csv > bad.csv; steelyard fit bad.csv --from run --p
 $ steelyard fit measured.csv --from run --profil hw.json -o engine.json
 2> steelyard: option '--profil' is not known; did you mean '--profile'? (steelyard help fit)
 ? 2
+$ head -12 measured.csv > few.csv; steelyard fit few.csv --from run --profile hw.json --set kv.tokens=200000 -o few.json --quiet; test -e few.json || echo nothing written
+1> nothing written
+2> steelyard: few.csv: 11 requests with times are too few to tell the engine's times apart (from 20 on)
+# What was not measured has no error: "-", and null.
+$ cut -d, -f1-4 measured.csv > ttft.csv; steelyard fit ttft.csv --from run --profile hw.json --set kv.tokens=200000 -o t.json --quiet | awk '/^  e2el/' | head -1
+1>   e2el             0               -               -               -               -
+$ steelyard fit ttft.csv --from run --profile hw.json --set kv.tokens=200000 -o t.json --quiet --format json | grep -c nan
+1> 0
+? 1

@@ -86,3 +86,19 @@ if "$steelyard" fit --check-replay visit/replay-llama-3.1-8b-mixed.json --profil
     fail "another plan passed"
 fi
 grep -q 'another plan was executed' other.txt || fail "another plan: $(cat other.txt)"
+
+# What is missing is said by the script that misses it.
+"$root/calibrate/probe/run-all.sh" --help | grep -q '^usage: run-all.sh' || fail "run-all.sh --help"
+"$root/calibrate/probe/judge.sh" --help | grep -q '^usage: judge.sh' || fail "judge.sh --help"
+says()
+{
+    code=0
+    STEELYARD=$steelyard "$root/calibrate/probe/judge.sh" "$@" > says.txt 2>&1 || code=$?
+    [ "$code" -eq "$want" ] && grep -q "$words" says.txt || fail "judge.sh $*: $code, $(cat says.txt)"
+}
+want=2 words='judge.sh: no --gpu GPU given'
+says visit
+cp visit/replay-llama-3.1-8b-mixed.json visit/replay-none.json
+rm visit/replay-llama*.json
+want=3 words='judge.sh: none.jsonl, the plan of'
+says visit --gpu h200
