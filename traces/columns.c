@@ -276,7 +276,8 @@ static int read_time(struct columns *c, struct trace *t, struct arrival *a, stru
     return f == NUM_OK ? 0 : bad_field(c, t, COL_TIME, f, e);
 }
 
-/* Negative numbers and nan stand for requests that were refused or failed: not measured. */
+/* Negative numbers and empty fields stand for requests that were refused or failed: not measured. What is
+ * not finite is no time at all. */
 static int read_measured(struct columns *c, struct trace *t, enum column k, double *ret, struct err *e)
 {
     double v;
@@ -284,10 +285,10 @@ static int read_measured(struct columns *c, struct trace *t, enum column k, doub
         return 0;
     }
     enum num_fault f = num_double(text_of(c, k), &v);
-    if (f != NUM_OK && f != NUM_NAN) {
+    if (f != NUM_OK) {
         return bad_field(c, t, k, f, e);
     }
-    if (f == NUM_OK && v >= 0) {
+    if (v >= 0) {
         *ret = v * ((double)c->unit_ns[k] * 1e-9);
     }
     return 0;

@@ -114,13 +114,30 @@ static int open_vllm_bench(void *state, struct trace *t, struct err *e)
     return rc;
 }
 
+/* A number >= 0; null is NaN, not measured. */
+static int read_seconds(struct vllm_bench *s, struct trace *t, enum part k, double *ret, struct err *e)
+{
+    static const char *const names[] = {[PART_TTFT] = "ttfts", [PART_ITL] = "itls"};
+    struct jscan *j = &s->part[k];
+    bool null = jscan_peek(j) == 'n';
+    if (!jscan_double(j, ret)) {
+        return trace_bad_json(t, j, e);
+    }
+    if (!null && !(*ret >= 0 && isfinite(*ret))) {
+        return trace_bad(t, e, "%s of request %llu: %g is not a time", names[k], (unsigned long long)s->row, *ret);
+    }
+    return 0;
+}
+
 static int sum_itls(struct vllm_bench *s, struct trace *t, double *ret, struct err *e)
 {
     struct jscan *j = &s->part[PART_ITL];
     double v;
     bool ok = jscan_array(j);
     while (ok && jscan_element(j)) {
-        ok = jscan_double(j, &v);
+        if (read_seconds(s, t, PART_ITL, &v, e) < 0) {
+            return e->code;
+        }
         *ret += v;
     }
     return j->fault ? trace_bad_json(t, j, e) : 0;
@@ -129,8 +146,8 @@ static int sum_itls(struct vllm_bench *s, struct trace *t, double *ret, struct e
 static int read_measured(struct vllm_bench *s, struct trace *t, struct arrival *a, struct err *e)
 {
     double ttft = NAN, itls = 0;
-    if (s->have[PART_TTFT] && !jscan_double(&s->part[PART_TTFT], &ttft)) {
-        return trace_bad_json(t, &s->part[PART_TTFT], e);
+    if (s->have[PART_TTFT] && read_seconds(s, t, PART_TTFT, &ttft, e) < 0) {
+        return e->code;
     }
     int rc = s->have[PART_ITL] ? sum_itls(s, t, &itls, e) : 0;
     if (rc == 0 && a->output_tok > 0 && s->rate <= 0 && ttft >= 0) {

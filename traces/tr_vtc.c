@@ -69,13 +69,18 @@ static int open_vtc(void *state, struct trace *t, struct err *e)
     return 0;
 }
 
-static int read_latency(struct trace *t, struct jscan *j, double *ret, struct err *e)
+/* Negative and null: refused, not measured. */
+static int read_latency(struct trace *t, struct jscan *j, const char *key, double *ret, struct err *e)
 {
+    bool null = jscan_peek(j) == 'n';
     double v;
     if (!jscan_double(j, &v)) {
         return trace_bad_json(t, j, e);
     }
-    *ret = v >= 0 && isfinite(v) ? v : (double)NAN;
+    if (!null && !isfinite(v)) {
+        return trace_bad(t, e, "key '%s': %g is not a time", key, v);
+    }
+    *ret = v >= 0 ? v : (double)NAN;
     return 0;
 }
 
@@ -103,10 +108,10 @@ static int read_member(struct trace *t, struct jscan *j, const char *key, struct
         return trace_json_u32(t, j, key, &a->output_tok, e);
     }
     if (strcmp(key, "request_latency") == 0) {
-        return read_latency(t, j, &a->measured_e2e_s, e);
+        return read_latency(t, j, key, &a->measured_e2e_s, e);
     }
     if (strcmp(key, "first_token_latency") == 0) {
-        return read_latency(t, j, &a->measured_ttft_s, e);
+        return read_latency(t, j, key, &a->measured_ttft_s, e);
     }
     if (strcmp(key, "req_time") == 0) {
         return trace_json_time(t, j, key, 1e9, &a->time_ns, e);

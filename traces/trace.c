@@ -186,6 +186,10 @@ static int bad_arrival(const struct trace *t, const struct arrival *a, struct er
         return trace_bad(t, e, "a request with %u prompt and %u output tokens: at most 2^30 of each",
                          a->prompt_tok, a->output_tok);
     }
+    if (a->measured_e2e_s < a->measured_ttft_s) {
+        return trace_bad(t, e, "measured: the request ended after %.9g s, before its first token after %.9g s",
+                         a->measured_e2e_s, a->measured_ttft_s);
+    }
     if (a->n_hash > 0 && a->hash_tok == 0) {
         return trace_bad(t, e, "prefix ids without the number of tokens that one stands for");
     }
@@ -196,7 +200,7 @@ static inline bool arrival_fits(const struct trace *t, const struct arrival *a)
 {
     return (uint64_t)a->time_ns <= (uint64_t)TIME_MAX_NS && a->prompt_tok - 1 < TOK_MAX &&
            a->output_tok - 1 < TOK_MAX && (a->n_hash == 0 || a->hash_tok > 0) &&
-           (a->client == 0 || a->client < t->clients.n);
+           !(a->measured_e2e_s < a->measured_ttft_s) && (a->client == 0 || a->client < t->clients.n);
 }
 
 static int out_of_order(const struct trace *t, const struct arrival *a, struct err *e)
@@ -402,6 +406,16 @@ static int probe_format(struct trace *t, struct err *e)
                        "name one with trace.format", t->path, first_line(head, line));
     }
     return 0;
+}
+
+bool trace_format_known(const char *head, size_t n)
+{
+    for (size_t i = 0; trace_formats[i]; i++) {
+        if (trace_formats[i]->probe && trace_formats[i]->probe(head, n) > 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool wants_probe(const char *format)

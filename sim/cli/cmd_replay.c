@@ -16,6 +16,12 @@
 #include "sim/core/json.h"
 #include "sim/results/compare.h"
 #include "sim/results/output.h"
+#include "traces/input.h"
+#include "traces/trace.h"
+
+#define ACCEPTED                                                                                                       \
+    "a CSV with the columns arrival_s,prompt_tokens,output_tokens,ttft_s,e2e_s, or the JSON of vllm bench serve "     \
+    "--save-result"
 
 static const char usage[] =
     "usage: steelyard replay MEASURED... [--config CONFIG] [...]\n"
@@ -24,6 +30,11 @@ static const char usage[] =
     "was simulated and the relative error. The run's engine, model, GPU, limits and scheduler are taken\n"
     "from its description beside the file (runs.json, or NAME__meta.json); CONFIG wins over it, and flags\n"
     "win over both. Without a description the configuration has to say everything.\n"
+    "\n"
+    "A measured run is a CSV (.gz too), one row per request, with the columns\n"
+    "arrival_s,prompt_tokens,output_tokens,ttft_s,e2e_s (empty or negative times: refused or failed), or\n"
+    "the JSON that vllm bench serve saves with details. Other formats that hold measured times (vtc,\n"
+    "burstgpt) are recognised too; steelyard list traces names them.\n"
     "\n"
     "With several files a summary follows: median and largest error over the runs.\n"
     "\n"
@@ -169,6 +180,18 @@ static bool any_measured(const struct compare *c)
     return false;
 }
 
+static bool said(const struct options *o, const char *key)
+{
+    size_t n = strlen(key);
+
+    for (size_t i = 0; i < o->args.n_set; i++) {
+        if (strncmp(o->args.set[i], key, n) == 0 && o->args.set[i][n] == '=') {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Configuration of one file: what its description implies, then what the user said. */
 static int resolve(struct outcome *t, const struct options *o, const char *file, struct err *e)
 {
@@ -208,6 +231,50 @@ static void real_duration(struct compare *c, double total_s)
     duration->v[REAL] = total_s;
 }
 
+/* Does the message already begin with the file? */
+static bool names_file(const struct err *e, const char *file)
+{
+    size_t n = strlen(file);
+
+    return strncmp(e->msg, file, n) == 0 && e->msg[n] == ':';
+}
+
+/* Nothing that could be a measured run, as far as its first bytes tell. */
+static bool is_unknown(const char *file)
+{
+    char head[TRACE_HEAD_MAX + 1];
+    struct trace_input *in;
+    struct arena a = {0};
+    struct err e = {0};
+    size_t n = 0;
+    bool unknown = false;
+
+    if (strcmp(file, "-") != 0 && trace_input_open(&in, file, &a, &e) == 0) {
+        unknown = trace_input_head(in, head, &n, &e) == 0 && n > 0 && !trace_format_known(head, n);
+        trace_input_close(in);
+    }
+    arena_release(&a);
+    return unknown;
+}
+
+/* An error with the file in it, once, and with what may be missing. */
+static int explain(const struct outcome *t, const struct options *o, const char *file, struct err *e)
+{
+    bool at_a_line = names_file(e, file) && e->msg[strlen(file) + 1] != ' ';
+    bool of_input = e->code == SIM_E_DATA || e->code == SIM_E_CONFIG || e->code == SIM_E_USAGE;
+
+    if (of_input && !at_a_line && !o->args.file && !said(o, "trace.format") && is_unknown(file)) {
+        *e = (struct err){0};
+        return err_set(e, SIM_E_DATA, "%s: not a measured run that I know: " ACCEPTED, file);
+    }
+    if (names_file(e, file)) {
+        return e->code;
+    }
+    return err_wrap(e, "%s%s: ", file,
+                    t->meta.where || e->code == SIM_E_DATA ? ""
+                                                           : " (not described by a runs.json or NAME__meta.json beside it)");
+}
+
 static int replay(struct outcome *t, const struct options *o, const char *file, struct err *e)
 {
     struct run_hooks hooks = {.request = on_request, .progress = on_progress, .ctx = &t->cmp};
@@ -216,8 +283,7 @@ static int replay(struct outcome *t, const struct options *o, const char *file, 
         return err_set(e, SIM_E_IO, "%s: %s", file, strerror(errno));
     }
     if (resolve(t, o, file, e) < 0 || run_execute(&t->cfg, &hooks, &t->result, &t->ar, e) < 0) {
-        return err_wrap(e, "%s%s: ", file,
-                        t->meta.where ? "" : " (not described by a runs.json or NAME__meta.json beside it)");
+        return explain(t, o, file, e);
     }
     if (!any_measured(&t->cmp)) {
         return err_set(e, SIM_E_DATA, "%s: holds no measured times (ttft, e2e): nothing to compare with",
@@ -277,7 +343,7 @@ static void print_error(const struct compare_value *v)
     double x = compare_error(v);
 
     if (isfinite(x)) {
-        printf("%+9.2f %%", 100 * x);
+        printf(" %+8.2f %%", 100 * x); /* a blank before it however long it is */
     } else {
         printf("%11s", "-");
     }
@@ -448,7 +514,11 @@ static struct spread client_spread(const struct outcome *t, size_t n, double *sc
 
 static void print_spread(const char *name, struct spread s)
 {
-    printf("  %-36s%10.2f %%%10.2f %%%8zu\n", name, 100 * s.median, 100 * s.largest, s.n);
+    if (s.n > 0) {
+        printf("  %-36s%10.2f %%%10.2f %%%8zu\n", name, 100 * s.median, 100 * s.largest, s.n);
+    } else {
+        printf("  %-36s%12s%12s%8zu\n", name, "-", "-", s.n);
+    }
 }
 
 static void summary_text(const struct outcome *t, size_t n, double *scratch)
@@ -575,7 +645,25 @@ static int open_points(struct point_list *ret, const char *file, struct arena *a
     return rc;
 }
 
-static int replay_table(const struct point_list *pts, const struct options *o, struct arena *ar, struct err *e)
+static bool any_done(const struct point_result *r, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (r[i].done[POINT_ROOFLINE]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* No row of a table could be simulated. */
+static int refused(const struct point_list *pts, const struct point_result *r, const char *file, struct err *e)
+{
+    return err_set(e, SIM_E_DATA, "%s: none of the %zu measured points can be simulated; the first: %s", file, pts->n,
+                   r[0].why ? r[0].why : "no reason is known");
+}
+
+static int replay_table(const struct point_list *pts, const struct options *o, const char *file, struct arena *ar,
+                        struct err *e)
 {
     struct point_settings s = {.args = &o->args, .profiles = o->profiles, .progress = on_progress, .dry_run = o->dry_run};
     struct point_result *r = arena_calloc(ar, pts->n + 1, sizeof(*r));
@@ -583,6 +671,9 @@ static int replay_table(const struct point_list *pts, const struct options *o, s
 
     if (!r) {
         return err_set(e, SIM_E_NOMEM, "out of memory for %zu points", pts->n);
+    }
+    if (pts->n == 0) {
+        return err_set(e, SIM_E_DATA, "%s: the table has no rows", file);
     }
     progress_begin(&line, "replaying", !o->quiet);
     for (size_t i = 0; i < pts->n && e->code == 0; i++) {
@@ -594,7 +685,7 @@ static int replay_table(const struct point_list *pts, const struct options *o, s
         return e->code;
     }
     if (pts->n == 1 && r[0].why && !o->dry_run) { /* the user's own run, not one row of many */
-        return err_set(e, SIM_E_CONFIG, "%s: %s", pts->point[0].id, r[0].why);
+        return err_set(e, o->args.n_set > 0 ? SIM_E_CONFIG : SIM_E_DATA, "%s: %s", file, r[0].why);
     }
     if (o->format == FORMAT_TEXT) {
         replay_points_text(r, pts->n, ar);
@@ -603,7 +694,7 @@ static int replay_table(const struct point_list *pts, const struct options *o, s
     } else {
         replay_points_json(r, pts->n);
     }
-    return 0;
+    return o->dry_run || any_done(r, pts->n) ? 0 : refused(pts, r, file, e);
 }
 
 /* 1 = the files were tables and are done, 0 = they are logs of requests. */
@@ -620,7 +711,7 @@ static int replay_tables(const struct options *o, struct arena *ar, struct err *
         if (rc <= 0) {
             return rc;
         }
-        rc = replay_table(&pts, o, ar, e);
+        rc = replay_table(&pts, o, o->file[i], ar, e);
         point_list_release(&pts);
         if (rc < 0) {
             return rc;

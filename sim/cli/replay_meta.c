@@ -232,10 +232,21 @@ static void fill(struct replay_meta *m, const cJSON *run, struct arena *ar)
     m->aborted = number_of(run, "aborted");
 }
 
+/* A description is data that came with the run, not the user's configuration. */
+static cJSON *parse_description(const char *path, struct err *e)
+{
+    cJSON *o = json_parse_file(path, e);
+
+    if (!o && e->code == SIM_E_CONFIG) {
+        e->code = SIM_E_DATA;
+    }
+    return o;
+}
+
 static int from_runs(struct replay_meta *m, const char *path, struct config_args *args,
                      struct arena *ar, struct err *e)
 {
-    cJSON *runs = json_parse_file(path, e);
+    cJSON *runs = parse_description(path, e);
     const cJSON *run;
     int rc = 0;
 
@@ -257,7 +268,7 @@ static int from_runs(struct replay_meta *m, const char *path, struct config_args
 static int from_meta(struct replay_meta *m, const char *path, struct config_args *args,
                      struct arena *ar, struct err *e)
 {
-    cJSON *meta = json_parse_file(path, e);
+    cJSON *meta = parse_description(path, e);
     const cJSON *kwargs;
     const char *version;
     int rc;
@@ -280,7 +291,7 @@ static int from_meta(struct replay_meta *m, const char *path, struct config_args
  * closed loop, whose start times are the measured run's and not ours. */
 static int from_bench(struct replay_meta *m, const char *path, struct config_args *args, struct arena *ar, struct err *e)
 {
-    cJSON *o = json_parse_file(path, e);
+    cJSON *o = parse_description(path, e);
     double flight;
     int rc = 0;
 

@@ -295,10 +295,20 @@ static struct medians medians_of(const struct point_result *r, size_t n, size_t 
     return m;
 }
 
+/* A blank before it however long it is. */
 static void print_share(double x, int width)
 {
     if (isfinite(x)) {
-        printf("%+*.1f %%", width - 2, 100 * x);
+        printf(" %+*.1f %%", width - 3, 100 * x);
+    } else {
+        printf("%*s", width, "-");
+    }
+}
+
+static void print_size(double x, int width)
+{
+    if (isfinite(x)) {
+        printf(" %*.1f %%", width - 3, 100 * x);
     } else {
         printf("%*s", width, "-");
     }
@@ -331,7 +341,7 @@ static void print_group(const struct point_result *r, size_t n, size_t first, do
                p->measure[j].unit);
         for (enum point_cost c = 0; c < POINT_COSTS; c++) {
             print_share(m.error[c], 11);
-            print_share(m.size[c], 10);
+            print_size(m.size[c], 10);
         }
         printf("\n");
         named = true;

@@ -137,6 +137,9 @@ static void add_totals(struct compare *c)
                          *all = add(c, "total_token_throughput", "tok/s");
 
     for (enum side s = 0; s < SIDES; s++) {
+        if (s == REAL && served[s] == 0) {
+            continue; /* ends are not measured at all: that says nothing of failures */
+        }
         duration->v[s] = end[s];
         ok->v[s] = served[s];
         lost->v[s] = (double)c->n - served[s];

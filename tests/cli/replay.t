@@ -59,8 +59,8 @@ $ steelyard replay sums.csv bench.json
 1> points: 2 of 3 measured points simulated; medians over the rows of a system and model
 1>
 1>   GPU            model                type   engine         metric             rows            real      table   |error|   roofline   |error|
-1>   h100           llama-3.1-8b         auto   vllm           mean_ttft_ms          2       75.00 ms           -         -    -21.0 %   +21.0 %
-1>                                                             mean_tpot_ms          2        8.50 ms           -         -    -21.0 %   +21.0 %
+1>   h100           llama-3.1-8b         auto   vllm           mean_ttft_ms          2       75.00 ms           -         -    -21.0 %    21.0 %
+1>                                                             mean_tpot_ms          2        8.50 ms           -         -    -21.0 %    21.0 %
 1>
 1>   only the roofline:
 1>        2  llama-3.1-8b on h100: no profiles are given
@@ -103,8 +103,64 @@ $ steelyard replay plain.json --gpu h100 --set nonsense=1
 2> steelyard: plain.json: --set: unknown key 'nonsense'
 ? 2
 $ head -c 60 plain.json > cut.json; steelyard replay cut.json --gpu h100
-2> steelyard: cut.json (not described by a runs.json or NAME__meta.json beside it): cut.json:1:61: the text ends too early
-? 2
+2> steelyard: cut.json:1:61: the text ends too early
+? 3
 $ steelyard replay missing.json
 2> steelyard: missing.json: No such file or directory
 ? 5
+# Times that cannot be, with the place and the two values; negative and empty times are requests that failed.
+$ printf 'arrival_s,prompt_tokens,output_tokens,ttft_s,e2e_s\n0,100,10,0.5,0.25\n' > early.csv; steelyard replay early.csv --model llama-3.1-8b --gpu h100
+2> steelyard: early.csv:2: measured: the request ended after 0.25 s, before its first token after 0.5 s
+? 3
+$ printf 'arrival_s,prompt_tokens,output_tokens,ttft_s,e2e_s\n0,100,10,nan,0.25\n' > nan.csv; steelyard replay nan.csv --model llama-3.1-8b --gpu h100
+2> steelyard: nan.csv:2: column 'ttft_s': 'nan' is not finite
+? 3
+$ printf 'arrival_s,prompt_tokens,output_tokens,ttft_s,e2e_s\n0,100,10,0.1,inf\n' > inf.csv; steelyard replay inf.csv --model llama-3.1-8b --gpu h100
+2> steelyard: inf.csv:2: column 'e2e_s': 'inf' is not finite
+? 3
+$ printf 'arrival_s,prompt_tokens,output_tokens,ttft_s,e2e_s\n0,100,10,0.1,0.2\n1,100,10,-1,-1\n2,100,10,,\n' > some.csv; steelyard replay some.csv --model llama-3.1-8b --gpu h100 --format csv | grep -E 'completed|failed' | cut -d, -f1-4
+1> some,completed,1,1
+1> some,failed,1,2
+# Without a column of ends nothing is known of failures; in the summary of several files neither.
+$ printf 'arrival_s,prompt_tokens,output_tokens,ttft_s\n0,100,10,0.1\n' > first.csv; steelyard replay first.csv first.csv --model llama-3.1-8b --gpu h100 | sed '1,/^summary/d' | grep -E 'completed|failed|mean_e2el'
+1>   mean_e2el_ms                                   -           -       0
+1>   completed                                      -           -       0
+1>   failed                                         -           -       0
+# What is no measured run is bad data, whatever is wrong with it; the file is named once.
+$ : > empty.json; steelyard replay empty.json --gpu h100
+2> steelyard: empty.json:1:1: the text ends too early
+? 3
+$ printf '{"input_lens": [1], "x": \001\377}' > binary.json; steelyard replay binary.json --gpu h100
+2> steelyard: binary.json:1:26: control byte outside of a string
+? 3
+$ (printf '%0200d' 0 | tr 0 '['; echo) > deep.json; steelyard replay deep.json --gpu h100
+2> steelyard: deep.json:1:101: nested deeper than 100
+? 3
+$ printf 'hello\n' > text.csv; steelyard replay text.csv --gpu h100
+2> steelyard: text.csv: not a measured run that I know: a CSV with the columns arrival_s,prompt_tokens,output_tokens,ttft_s,e2e_s, or the JSON of vllm bench serve --save-result
+? 3
+$ mkdir described; cp some.csv described/; echo '[{' > described/runs.json; steelyard replay described/some.csv
+2> steelyard: described/some.csv: described/runs.json:2:1: the text ends too early
+? 3
+$ steelyard replay some.csv
+2> steelyard: some.csv (not described by a runs.json or NAME__meta.json beside it): roofline needs a model and a GPU: give --model and --gpu
+? 2
+# A table none of whose rows can be simulated.
+$ sed -n '1p;/TPU/p;/TPU/p' sums.csv > refused.csv; steelyard replay refused.csv | tail -n 3
+1>   not simulated:
+1>        2  llama-3.1-8b on TPU v5e: no data of this GPU
+1>
+2> steelyard: refused.csv: none of the 2 measured points can be simulated; the first: no data of this GPU
+$ steelyard replay refused.csv > /dev/null
+2> steelyard: refused.csv: none of the 2 measured points can be simulated; the first: no data of this GPU
+? 3
+$ sed -n '1p;/TPU/p' sums.csv > refused1.csv; steelyard replay refused1.csv
+2> steelyard: refused1.csv: no data of this GPU
+? 3
+$ head -1 sums.csv > none.csv; steelyard replay none.csv
+2> steelyard: none.csv: the table has no rows
+? 3
+# A large error does not run into the number before it.
+$ printf 'arrival_s,prompt_tokens,output_tokens,ttft_s,e2e_s\n0,100,10,0.000001,0.000002\n' > tiny.csv; steelyard replay tiny.csv --model llama-3.1-8b --gpu h100 | grep -c '[0-9][+][0-9]'
+1> 0
+? 1

@@ -282,7 +282,7 @@ static void test_failed_requests(void **state)
     (void)state;
     struct read_result r;
     const char *text = "arrival_s,prompt_tokens,retok_output_tokens,ttft_s,e2e_s,error\n"
-                       "0,40,7,0.5,1.5,0\n1,20,8,0.25,nan,0\n2,0,0,-1,,1\n";
+                       "0,40,7,0.5,1.5,0\n1,20,8,0.25,,0\n2,0,0,-1,,1\n";
     read_string(&r, text, "columns{prompt_cycle=2,output=9}");
     assert_int_equal(r.rc, 0);
     assert_int_equal(r.n, 3);
@@ -294,6 +294,17 @@ static void test_failed_requests(void **state)
     assert_true(r.hash[0][0] != r.hash[1][0]);
 }
 
+static void test_measured_times(void **state)
+{
+    (void)state;
+    expect_error("arrival_s,prompt_tokens,output_tokens,ttft_s,e2e_s\n0,4,2,0.5,0.5\n1,4,2,0.5,0.25\n", NULL, SIM_E_DATA,
+                 "x:3: measured: the request ended after 0.25 s, before its first token after 0.5 s");
+    expect_error("arrival_s,prompt_tokens,output_tokens,ttft_s,e2e_s\n0,4,2,nan,0.5\n", NULL, SIM_E_DATA,
+                 "x:2: column 'ttft_s': 'nan' is not finite");
+    expect_error("arrival_s,prompt_tokens,output_tokens,ttft_s,e2e_s\n0,4,2,0.5,inf\n", NULL, SIM_E_DATA,
+                 "x:2: column 'e2e_s': 'inf' is not finite");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,7 +313,7 @@ int main(void)
         cmocka_unit_test(test_vidur),         cmocka_unit_test(test_columns_order),
         cmocka_unit_test(test_columns_rate),  cmocka_unit_test(test_incomplete),
         cmocka_unit_test(test_spread),        cmocka_unit_test(test_sessions),
-        cmocka_unit_test(test_explained),     cmocka_unit_test(test_failed_requests),
+        cmocka_unit_test(test_explained),     cmocka_unit_test(test_failed_requests), cmocka_unit_test(test_measured_times),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -201,6 +201,10 @@ static void test_vllm_bench(void **state)
     expect_error("{\"input_lens\":[1,2],\"output_lens\":[1],\"start_times\":[1,2]}", NULL, SIM_E_DATA,
                  "the arrays of requests differ in length: one ends after 1");
     expect_error("{\"input_lens\":[1],\"output_lens\":[1]}", NULL, SIM_E_DATA, "no start_times");
+    expect_error("{\"input_lens\":[1],\"output_lens\":[1],\"start_times\":[0],\"ttfts\":[NaN],\"itls\":[[]]}", NULL,
+                 SIM_E_DATA, "ttfts of request 0: nan is not a time");
+    expect_error("{\"input_lens\":[1],\"output_lens\":[2],\"start_times\":[0],\"ttfts\":[1],\"itls\":[[-1]]}", NULL,
+                 SIM_E_DATA, "itls of request 0: -1 is not a time");
     expect_error("{\"date\":\"x\",\"num_prompts\":4}", NULL, SIM_E_DATA, "--save-detailed");
     expect_error("{\"input_lens\":[1],\n\"output_lens\":[1,\n", NULL, SIM_E_DATA, "x:3:1:");
 }
