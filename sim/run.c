@@ -522,7 +522,7 @@ static int add_pages(struct run *r, struct engine_config *ec)
     block = llm_kv_bytes_per_tok_rank(&r->llm, (uint32_t)c->tp) * r->traits.block_tok / (2 * r->llm.layers);
     if (fmod(block, c->kv_page_bytes) != 0) {
         return err_set(r->err, SIM_E_CONFIG, "kv.page: a block of %u tokens has %.0f bytes of a layer's keys, which "
-                       "are no whole pages of %.0f; %.0f tokens are one page", r->traits.block_tok, block,
+                       "are no whole pages of %.0f; %.0f tokens are one page: give the batcher another block_size", r->traits.block_tok, block,
                        c->kv_page_bytes, c->kv_page_bytes / (block / r->traits.block_tok));
     }
     ec->pages = (struct page_config){.per_blk = (uint64_t)(2 * r->llm.layers * (block / c->kv_page_bytes)),

@@ -54,3 +54,7 @@ $ steelyard run o.json --model llama-3.1-8b
 # decode_a = 0 nothing is left but copies.)
 $ steelyard run --trace 'synth:uniform{rates=1,requests=4,prompt=8,output=32}' --model deepseek-v2-lite --gpu a100-40g --policy fcfs --set load.concurrency=1 --set weight_dtype=int4 --set 'cost=linear{set=custom,decode_a=1e-6,prefill_a=1e-6}' --set executor=layers --set experts.rate=0.5 --set experts.bits=4.5 --set experts.overlap=off --set experts.link=24e9 --set pcie.copy=20us --set 'batcher=vllm-v1{async=off}' --format csv > off.csv; awk -F, '/^mean_itl_ms/ {t = $2} /^expert_decode_misses_per_token/ {n = $2} END {d = t / n / (0.02 + 3 * 2048 * 1408 * 4.5 / 8 / 24e6); print (d > 0.999 && d < 1.001) ? "copies only" : d}' off.csv
 1> copies only
+# A forgotten unit: 25 bytes a second.
+$ steelyard run o.json --set experts.link=25
+2> steelyard: a step waits for experts for more than 73 minutes: is experts.link, 25 bytes a second, what was meant?
+? 2
