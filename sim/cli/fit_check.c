@@ -89,6 +89,29 @@ static int check_profile(const struct check *k, const struct profile *p, const s
     return 0;
 }
 
+/* The replay keeps the first line of its plan: what both say is the same. */
+static int check_header(const struct check *k, const struct plan *plan)
+{
+    static const char *const words[] = {"trace", "batcher", "policy"}, *const numbers[] = {"seed", "block_tok", "kv_blocks"};
+    const struct json_in *a = json_in_get(k->file.doc.root, "plan"), *b = plan->head.root;
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        const char *ours = json_in_string(json_in_get(a, words[i]), NULL), *theirs = json_in_string(json_in_get(b, words[i]), NULL);
+        if (ours && theirs && strcmp(ours, theirs) != 0) {
+            return err_set(k->e, SIM_E_CONFIG, "%s executed a plan of %s '%s', %s is of '%s'", k->c->replay, words[i], ours,
+                           k->c->plan, theirs);
+        }
+    }
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        double ours = json_in_number(json_in_get(a, numbers[i]), (double)NAN);
+        double theirs = json_in_number(json_in_get(b, numbers[i]), (double)NAN);
+        if (fabs(ours - theirs) > 0) { /* not where one is not said */
+            return err_set(k->e, SIM_E_CONFIG, "%s executed a plan of %s %.15g, %s is of %.15g", k->c->replay, numbers[i],
+                           ours, k->c->plan, theirs);
+        }
+    }
+    return 0;
+}
+
 static int check_plan(const struct check *k, const struct plan *plan)
 {
     const struct fit_check *c = k->c;
@@ -99,6 +122,9 @@ static int check_plan(const struct check *k, const struct plan *plan)
     if (isfinite(k->file.tp) && fabs(k->file.tp - plan->tp) > 0.5) {
         return err_set(k->e, SIM_E_CONFIG, "%s executed a plan of tensor-parallel degree %g, %s is of %d", c->replay,
                        k->file.tp, c->plan, plan->tp);
+    }
+    if (check_header(k, plan) < 0) {
+        return k->e->code;
     }
     if ((int64_t)k->file.n < plan->n_step && k->file.complete && !k->file.limited) {
         return err_set(k->e, SIM_E_CONFIG, "%s executed all of a plan of %zu steps, %s has %lld: another plan was executed",
