@@ -242,7 +242,7 @@ static void print_range(double lo, double hi)
         snprintf(right, sizeof(right), "%.4g", hi);
     }
     snprintf(text, sizeof(text), "%s..%s", left, right);
-    printf("%10s", text);
+    printf(" %13s", text);
 }
 
 static void print_row(const struct repro_row *r, int width)
@@ -256,11 +256,11 @@ static void print_row(const struct repro_row *r, int width)
     print_number(r->sd, 10);
     print_number(ratio, 8);
     if (isfinite(r->tolerance)) {
-        printf("%8.1f %%", 100 * r->tolerance);
+        printf("%12.1f %%", 100 * r->tolerance);
     } else if (isfinite(r->lo) || isfinite(r->hi)) {
         print_range(r->lo, r->hi);
     } else {
-        printf("%10s", "");
+        printf("%14s", "");
     }
     printf("  %s\n", repro_verdict_name(r->verdict));
 }
@@ -288,7 +288,7 @@ static void print_text(const struct repro *p, const struct reproduction *r, size
     int width = name_width(p, from);
     bool skipped = false;
 
-    printf("%s: %s, %s\n  %-*s%12s%12s%10s%10s%8s%10s  %s\n", r->id, r->paper, r->what, width, "",
+    printf("%s: %s, %s\n  %-*s%12s%12s%10s%10s%8s%14s  %s\n", r->id, r->paper, r->what, width, "",
            "published", "ours", "+-95 %", "sd", "ratio", "tolerance", "verdict");
     for (size_t i = from; i < p->n; i++) {
         print_row(&p->row[i], width);

@@ -4,8 +4,8 @@ $ steelyard reproduce --list | head -3
 1> vtc-table2-profiled  VTC, OSDI'24, appendix: service difference under the profiled cost
 1> vtc-fig3             VTC, OSDI'24, figure 3: two backlogged clients
 $ steelyard reproduce vtc-table2 | sed -n '2,3p;$p' ; steelyard reproduce vtc-table2 | grep -vc skipped
-1>                             published        ours    +-95 %        sd   ratio tolerance  verdict
-1>   FCFS, max diff               759.97           -         -         -       -    15.0 %  skipped
+1>                             published        ours    +-95 %        sd   ratio     tolerance  verdict
+1>   FCFS, max diff               759.97           -         -         -       -        15.0 %  skipped
 1>
 1> 3
 $ steelyard reproduce vtc-table2 | grep 'recorded data'
