@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The part of a run that moves KV: swapping, tiers, pins, pages. */
+#include <string.h>
+
+#include "policies/offload.h"
+#include "sim/fabric/tier.h"
+#include "sim/run_parts.h"
+
+/* ---- fabric: PCIe of one GPU for swapped KV ---- */
+
+static int add_fabric(struct run *r, uint32_t gpu, struct engine_config *ec)
+{
+    struct pcie_config pc = {.gen = r->gpu.pcie_gen, .lanes = r->gpu.pcie_lanes,
+                             .max_payload_byte = (uint32_t)r->cfg->pcie_payload,
+                             .read_request_byte = 512};
+    struct link_spec in = {.name = arena_printf(r->arena, "gpu%u.pcie.in", gpu)};
+    struct link_spec out = {.name = arena_printf(r->arena, "gpu%u.pcie.out", gpu)};
+
+    if (!r->has_gpu || !r->has_llm || r->gpu.pcie_gen == 0) {
+        return 0; /* nothing to swap over: batchers recompute */
+    }
+    in.overhead_ns = out.overhead_ns = to_ns(r->cfg->pcie_copy_s);
+    in.bytes_per_s = pcie_read_bytes_per_s(&pc);
+    out.bytes_per_s = pcie_write_bytes_per_s(&pc);
+    ec->fabric = fabric_new(r->arena);
+    if (!ec->fabric || !in.name || !out.name) {
+        return no_memory(r);
+    }
+    if (fabric_add_link(ec->fabric, &in, &ec->link_in, r->err) < 0 ||
+        fabric_add_link(ec->fabric, &out, &ec->link_out, r->err) < 0) {
+        return r->err->code;
+    }
+    /* One copy per layer for keys and one for values (vLLM V0's swap_blocks). */
+    ec->copies_per_block = 2 * r->llm.layers;
+    ec->kv_block_bytes = llm_kv_bytes_per_tok_rank(&r->llm, (uint32_t)r->cfg->tp) * r->traits.block_tok;
+    ec->host_kv_bytes = r->cfg->host_kv_bytes;
+    return 0;
+}
+
+/* ---- KV that outlives its place on the GPU ---- */
+
+static int load_offload(struct run *r, struct swap_config *s)
+{
+    const char *name = opt_spec_name(r->cfg->kv_offload, r->arena);
+    const char *names[32];
+    size_t n = 0;
+    void *st;
+
+    while (n < 32 && offload_policies[n]) {
+        names[n] = offload_policies[n]->name;
+        n++;
+    }
+    s->offload = name ? offload_find(name) : NULL;
+    if (!s->offload) {
+        const char *near = name ? text_nearest(name, names, n) : NULL;
+
+        return err_set(r->err, SIM_E_CONFIG, "kv.offload: no offload policy '%s'%s%s%s (steelyard list "
+                       "offloads)", name ? name : "", near ? "; did you mean '" : "", near ? near : "",
+                       near ? "'?" : "");
+    }
+    s->offload_state = st = arena_alloc(r->arena, s->offload->state_size + 1);
+    if (!st) {
+        return no_memory(r);
+    }
+    return opt_spec_apply(r->cfg->kv_offload, s->offload->options, st, r->arena, r->err) < 0
+               ? err_wrap(r->err, "kv.offload: ")
+               : 0;
+}
+
+static void one_link(struct topo_route *way, const struct fabric *f, link_id l)
+{
+    *way = (struct topo_route){.n_path = 1, .path = {l}, .hops = 1, .weight = 1,
+                               .bytes_per_s = fabric_link(f, l)->bytes_per_s,
+                               .latency_ns = fabric_link(f, l)->latency_ns};
+}
+
+static int check_swap(const struct run *r, const struct engine_config *ec)
+{
+    const struct run_config *c = r->cfg;
+
+    if (!c->kv_offload) {
+        return c->kv_reuse || c->kv_sessions || c->kv_group_blk || c->kv_swap || c->kv_nvme_bytes > 0 ||
+                       c->kv_remote_bytes > 0
+                   ? err_set(r->err, SIM_E_CONFIG, "kv.swap, kv.reuse, kv.sessions, kv.groups, kv.nvme and "
+                             "kv.remote are about KV that leaves the GPU: set kv.offload too (swap, recompute, "
+                             "by-cost)")
+                   : 0;
+    }
+    if (!ec->fabric) {
+        return err_set(r->err, SIM_E_CONFIG, "kv.offload: nothing to copy over: name a model and a GPU with PCIe");
+    }
+    if ((c->kv_swap || c->kv_nvme_bytes > 0 || c->kv_remote_bytes > 0) && !r->traits.late_chunks) {
+        return err_set(r->err, SIM_E_CONFIG, "kv.swap=async, kv.nvme, kv.remote: batcher %s computes a prompt when it lets it in, "
+                       "or never; vllm-v0, vllm-v1 and sarathi can wait for KV", c->batcher);
+    }
+    if (c->kv_group_blk && r->traits.prefix_cache) {
+        return err_set(r->err, SIM_E_CONFIG, "kv.groups: a prefix cache hands out single blocks; turn it off "
+                       "(batcher=%s{prefix_caching=off})", r->batcher->name);
+    }
+    return 0;
+}
+
+/* Reads go through the tier's own link and then into the GPU as copies from host memory do. */
+static int add_tier(struct run *r, struct engine_config *ec, enum kv_tier t, double bytes, const char *profile)
+{
+    struct swap_config *s = &ec->swap;
+    struct tier_profile p;
+    struct link_spec read = {.name = arena_printf(r->arena, "%s.read", kv_tier_name(t))};
+    struct link_spec write = {.name = arena_printf(r->arena, "%s.write", kv_tier_name(t))};
+    link_id in, out;
+
+    s->tier_bytes[t] = bytes;
+    if (bytes <= 0) {
+        return 0;
+    }
+    if (tier_load(&p, profile, steelyard_data_dir(r->cfg->data_dir, r->arena), r->arena, r->err) < 0) {
+        return err_wrap(r->err, "kv.%s_tier: ", kv_tier_name(t));
+    }
+    read.bytes_per_s = p.read_bytes_per_s;
+    read.latency_ns = p.read_latency_ns;
+    write.bytes_per_s = p.write_bytes_per_s;
+    write.latency_ns = p.write_latency_ns;
+    if (!read.name || !write.name) {
+        return no_memory(r);
+    }
+    if (fabric_add_link(ec->fabric, &read, &in, r->err) < 0 ||
+        fabric_add_link(ec->fabric, &write, &out, r->err) < 0) {
+        return r->err->code;
+    }
+    one_link(&s->out[t], ec->fabric, out);
+    one_link(&s->in[t], ec->fabric, in);
+    s->in[t].path[s->in[t].n_path++] = ec->link_in;
+    s->in[t].bytes_per_s = fmin(s->in[t].bytes_per_s, fabric_link(ec->fabric, ec->link_in)->bytes_per_s);
+    return 0;
+}
+
+static int add_swap(struct run *r, struct engine_config *ec)
+{
+    const struct run_config *c = r->cfg;
+    struct swap_config *s = &ec->swap;
+
+    if (check_swap(r, ec) < 0 || !c->kv_offload) {
+        return r->err->code;
+    }
+    s->async = c->kv_swap;
+    s->reuse = c->kv_reuse;
+    s->sessions = c->kv_sessions;
+    s->group_blk = (uint32_t)c->kv_group_blk;
+    s->call_ns = to_ns(c->pcie_copy_s);
+    s->demote_share = c->kv_demote;
+    s->tier_bytes[KV_HOST] = c->host_kv_bytes;
+    one_link(&s->in[KV_HOST], ec->fabric, ec->link_in);
+    one_link(&s->out[KV_HOST], ec->fabric, ec->link_out);
+    if (c->kv_stream_tok > 0 && (c->kv_remote_bytes <= 0 || c->kv_stream_levels.n != STREAM_LEVELS)) {
+        return err_set(r->err, SIM_E_CONFIG, "kv.stream: set kv.remote, and three numbers in kv.stream_levels, for "
+                       "levels 1, 2 and 3");
+    }
+    s->stream_tok = (uint32_t)c->kv_stream_tok;
+    s->stream_ttft_s = c->kv_stream_ttft_s;
+    for (size_t i = 0; c->kv_stream_tok > 0 && i < STREAM_LEVELS; i++) {
+        s->stream_share[i + 1] = c->kv_stream_levels.v[i];
+    }
+    if (add_tier(r, ec, KV_NVME, c->kv_nvme_bytes, c->kv_nvme_tier) < 0 ||
+        add_tier(r, ec, KV_REMOTE, c->kv_remote_bytes, c->kv_remote_tier) < 0) {
+        return r->err->code;
+    }
+    return load_offload(r, s);
+}
+
+/* ---- KV that stays for programs ---- */
+
+static bool program_goes_on(void *ctx, uint64_t serial)
+{
+    return sessions_go_on(&((struct run *)ctx)->load.sessions, serial);
+}
+
+static int add_pins(struct run *r, struct engine_config *ec)
+{
+    const struct run_config *c = r->cfg;
+
+    if (!c->kv_pin) {
+        return 0;
+    }
+    if (!c->load_sessions) {
+        return err_set(r->err, SIM_E_CONFIG, "kv.pin: which turn follows which is known with load.sessions=on "
+                       "only");
+    }
+    ec->pin = (struct pin_config){.manner = (enum pin_manner)c->kv_pin, .fixed_ns = to_ns(c->kv_pin_time_s),
+                                  .goes_on = program_goes_on, .ctx = r};
+    return 0;
+}
+
+/* ---- KV as virtual memory ---- */
+
+static int add_pages(struct run *r, struct engine_config *ec)
+{
+    const struct run_config *c = r->cfg;
+    double block;
+
+    if (c->kv_page_bytes <= 0) {
+        return 0;
+    }
+    if (!r->has_llm) {
+        return err_set(r->err, SIM_E_CONFIG, "kv.page: name a model: how much KV a token has decides");
+    }
+    /* Of one layer's keys; pages do not span layers. */
+    block = llm_kv_bytes_per_tok_rank(&r->llm, (uint32_t)c->tp) * r->traits.block_tok / (2 * r->llm.layers);
+    if (fmod(block, c->kv_page_bytes) != 0) {
+        return err_set(r->err, SIM_E_CONFIG, "kv.page: a block of %u tokens has %.0f bytes of a layer's keys, which "
+                       "are no whole pages of %.0f; %.0f tokens are one page: give the batcher another block_size", r->traits.block_tok, block,
+                       c->kv_page_bytes, c->kv_page_bytes / (block / r->traits.block_tok));
+    }
+    ec->pages = (struct page_config){.per_blk = (uint64_t)(2 * r->llm.layers * (block / c->kv_page_bytes)),
+                                     .map = (sim_tick)llround(c->kv_page_map_s * 1e9 * SIM_TICKS_PER_NS),
+                                     .ahead = c->kv_page_ahead, .keep = c->kv_page_keep};
+    return 0;
+}
+
+int run_add_kv(struct run *r, uint32_t gpu, struct engine_config *ec)
+{
+    return add_fabric(r, gpu, ec) < 0 || add_swap(r, ec) < 0 || add_pins(r, ec) < 0 || add_pages(r, ec) < 0
+               ? r->err->code
+               : 0;
+}

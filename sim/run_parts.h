@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files that put a run together share (run.c, run_kv.c, run_result.c). */
+#ifndef STEELYARD_RUN_PARTS_H
+#define STEELYARD_RUN_PARTS_H
+
+#include <math.h>
+
+#include "models/cost.h"
+#include "models/gpu.h"
+#include "models/llm.h"
+#include "policies/batcher.h"
+#include "policies/open.h"
+#include "sim/cluster/cluster.h"
+#include "sim/engine/engine.h"
+#include "sim/layers/setup.h"
+#include "sim/observe/metrics.h"
+#include "sim/observe/plan_file.h"
+#include "sim/run.h"
+#include "sim/workload.h"
+
+/* What each replica has of its own. */
+struct member {
+    struct run *run;
+    uint32_t index;
+    struct policy_env policy_env;
+    struct policy_instance policy;
+    void *batcher_state;
+    struct engine engine;
+    bool engine_ready;
+};
+
+struct run {
+    const struct run_config *cfg;
+    const struct run_hooks *hooks;
+    struct arena *arena;
+    struct err *err;
+    struct workload load;
+    struct llm_shape llm;
+    struct gpu_profile gpu;
+    bool has_llm, has_gpu;
+    struct cost_env cost_env;
+    const struct cost_ops *cost;
+    void *cost_state;
+    const struct batcher_ops *batcher;
+    struct batcher_traits traits;
+    uint64_t blocks;
+    struct member *member;
+    uint32_t n; /* members */
+    struct route_env route_env;
+    struct router_instance router;
+    struct cluster cluster;
+    struct metrics metrics;
+    bool metrics_ready;
+    struct plan_file plan;
+    struct timeline timeline;
+    struct expert_run experts;
+};
+
+static inline int no_memory(struct run *r)
+{
+    return err_set(r->err, SIM_E_NOMEM, "out of memory while setting up the run");
+}
+
+static inline sim_ns to_ns(double s)
+{
+    return (sim_ns)llround(s * 1e9);
+}
+
+/* run.c: what sampling adds to a step for each row of logits. */
+double run_sampling_s(const struct run *r);
+
+/* run_kv.c: the link to host memory of a replica's GPU, and everything that KV may do over it. Errors in
+ * r->err. */
+int run_add_kv(struct run *r, uint32_t gpu, struct engine_config *ec);
+
+/* run_result.c: everything that the run leaves behind. */
+int run_fill_result(struct run *r, struct run_result *ret);
+
+#endif
