@@ -236,68 +236,43 @@ static size_t add_options(struct catalog_item *items)
     return n;
 }
 
+/* Where the items of a kind come from: one of the three. */
+static const struct kind_source {
+    size_t (*registered)(struct catalog_item *items);
+    size_t (*made)(struct catalog_item *items, struct arena *ar);
+    const char *folder; /* of data files */
+    const char *(*about)(const char *name, const char *data_dir, struct arena *ar);
+} sources[CATALOG_KINDS] = {
+    [CATALOG_POLICY] = {.registered = add_policies},
+    [CATALOG_PREDICTOR] = {.registered = add_predictors},
+    [CATALOG_BATCHER] = {.registered = add_batchers},
+    [CATALOG_ROUTER] = {.registered = add_routers},
+    [CATALOG_MODEL] = {.folder = "llms", .about = about_llm},
+    [CATALOG_GPU] = {.folder = "gpus", .about = about_gpu},
+    [CATALOG_TOPOLOGY] = {.folder = "topologies", .about = about_topology},
+    [CATALOG_TIER] = {.folder = "tiers", .about = about_tier},
+    [CATALOG_OFFLOAD] = {.registered = add_offloads},
+    [CATALOG_COST] = {.registered = add_costs},
+    [CATALOG_EVICT] = {.registered = add_evictions},
+    [CATALOG_PREFETCH] = {.registered = add_prefetches},
+    [CATALOG_MISS] = {.registered = add_misses},
+    [CATALOG_ROUTES] = {.made = add_routes},
+    [CATALOG_TRACE] = {.made = add_traces},
+    [CATALOG_METRIC] = {.registered = add_metrics},
+    [CATALOG_OPTION] = {.registered = add_options},
+};
+
 const struct catalog_item *catalog_items(enum catalog_kind k, const char *data_dir, size_t *ret_n,
                                          struct arena *ar)
 {
     struct catalog_item *items = arena_calloc(ar, MAX_ITEMS, sizeof(*items));
+    const struct kind_source *from = &sources[k];
+
     *ret_n = 0;
-    if (!items) {
-        return NULL;
-    }
-    switch (k) {
-    case CATALOG_POLICY:
-        *ret_n = add_policies(items);
-        break;
-    case CATALOG_PREDICTOR:
-        *ret_n = add_predictors(items);
-        break;
-    case CATALOG_BATCHER:
-        *ret_n = add_batchers(items);
-        break;
-    case CATALOG_ROUTER:
-        *ret_n = add_routers(items);
-        break;
-    case CATALOG_MODEL:
-        *ret_n = add_bundled(items, data_dir, "llms", about_llm, ar);
-        break;
-    case CATALOG_GPU:
-        *ret_n = add_bundled(items, data_dir, "gpus", about_gpu, ar);
-        break;
-    case CATALOG_TOPOLOGY:
-        *ret_n = add_bundled(items, data_dir, "topologies", about_topology, ar);
-        break;
-    case CATALOG_TIER:
-        *ret_n = add_bundled(items, data_dir, "tiers", about_tier, ar);
-        break;
-    case CATALOG_OFFLOAD:
-        *ret_n = add_offloads(items);
-        break;
-    case CATALOG_COST:
-        *ret_n = add_costs(items);
-        break;
-    case CATALOG_EVICT:
-        *ret_n = add_evictions(items);
-        break;
-    case CATALOG_PREFETCH:
-        *ret_n = add_prefetches(items);
-        break;
-    case CATALOG_MISS:
-        *ret_n = add_misses(items);
-        break;
-    case CATALOG_ROUTES:
-        *ret_n = add_routes(items, ar);
-        break;
-    case CATALOG_TRACE:
-        *ret_n = add_traces(items, ar);
-        break;
-    case CATALOG_METRIC:
-        *ret_n = add_metrics(items);
-        break;
-    case CATALOG_OPTION:
-        *ret_n = add_options(items);
-        break;
-    case CATALOG_KINDS:
-        break;
+    if (items) {
+        *ret_n = from->registered ? from->registered(items)
+                 : from->made     ? from->made(items, ar)
+                                  : add_bundled(items, data_dir, from->folder, from->about, ar);
     }
     return items;
 }
