@@ -24,6 +24,14 @@ struct batch_shape {
     uint32_t prefill_done;   /* chunks that end their prompt (they are sampled) */
     uint32_t n_resident;     /* running sequences that hold KV, whether served or not */
     uint64_t kv_resident_tok; /* tokens of KV that they hold */
+    /* How the tokens of one MoE layer fall on the ranks of expert parallelism (sim/placement); 0 = not known,
+     * then the model assumes something of its own. */
+    struct batch_spread {
+        double load;   /* (token, expert) pairs of the busiest rank over the mean */
+        double active; /* different experts that tokens reach on it */
+        double arrive; /* copies of tokens that reach the busiest receiver over the mean */
+        double link;   /* share of the interconnect that is left to tokens */
+    } spread;
 };
 
 /* The k-th iteration (k = 0, 1, ...) of an epoch takes floor-free base + slope*k ticks, exactly, for
@@ -65,6 +73,15 @@ struct cost_parts {
     } expert;
 };
 
+/* How a model spreads a layer's experts over ranks. */
+struct cost_spread {
+    uint32_t ranks, redundant; /* copies on top of the experts, over all ranks */
+    uint32_t per_node;
+    bool node_copies;   /* a token travels once per node, not once per expert */
+    double imbalance;   /* what it assumes where nothing is known */
+    double bytes_per_s; /* that a rank receives */
+};
+
 struct cost_ops {
     const char *name, *summary, *source;
     size_t state_size; /* zeroed, from env->arena */
@@ -78,6 +95,8 @@ struct cost_ops {
     /* The iteration layer by layer; NULL = the model knows iterations only (cost_take_apart then splits
      * them evenly). */
     void (*parts)(const void *state, const struct batch_shape *s, struct cost_parts *ret);
+    /* NULL = all experts are on every rank. Such a model heeds batch_shape's `spread`. */
+    void (*spread)(const void *state, struct cost_spread *ret);
 };
 
 /* `ops->parts`, or an even split over the layers of `m`: no front and no back; within a MoE layer time

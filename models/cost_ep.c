@@ -30,6 +30,7 @@ struct ep_state {
     void *base_state;
     double experts, local, per_tok, moe_layers; /* of the layer, of this rank, of a token */
     double dispatch_s, combine_s;               /* per token and layer */
+    double bytes_per_s;                         /* that a rank receives in dispatch */
 };
 
 static const struct opt_choice kernel_choices[] = {
@@ -98,7 +99,8 @@ static void init_transfers(struct ep_state *s, double hidden)
     double nodes = fmin(4, ceil((double)s->ranks / 8));
     double copies = normal_kernel ? (nodes > 1 ? nodes : s->per_tok) : s->per_tok;
 
-    s->dispatch_s = copies * hidden * (1 + 4.0 / 128) / (1e9 * (s->dispatch_gb_s > 0 ? s->dispatch_gb_s : b.dispatch));
+    s->bytes_per_s = 1e9 * (s->dispatch_gb_s > 0 ? s->dispatch_gb_s : b.dispatch);
+    s->dispatch_s = copies * hidden * (1 + 4.0 / 128) / s->bytes_per_s;
     s->combine_s = copies * hidden * 2 / (1e9 * (s->combine_gb_s > 0 ? s->combine_gb_s : b.combine));
 }
 
@@ -161,20 +163,28 @@ static double tokens_of(const struct batch_shape *b)
     return (double)b->prefill_tok + b->n_decode;
 }
 
-/* Experts of one layer on the busiest rank; all ranks bring n tokens. */
-static double experts_s(const struct ep_state *s, const struct cost_expert *x, double n)
+static double or_else(double known, double assumed)
 {
-    double miss = s->per_tok < s->experts ? pow(1 - s->per_tok / s->experts, n * (double)s->ranks) : 0;
-
-    return cost_experts_s(x, s->local * (1 - miss), n * s->per_tok * s->imbalance, 1);
+    return known > 0 ? known : assumed;
 }
 
-static double transfer_s(const struct ep_state *s, double n)
+/* Experts of one layer on the busiest rank; all ranks bring the tokens of b. */
+static double experts_s(const struct ep_state *s, const struct cost_expert *x, const struct batch_shape *b)
+{
+    double n = tokens_of(b);
+    double miss = s->per_tok < s->experts ? pow(1 - s->per_tok / s->experts, n * (double)s->ranks) : 0;
+
+    return cost_experts_s(x, or_else(b->spread.active, s->local * (1 - miss)),
+                          n * s->per_tok * or_else(b->spread.load, s->imbalance), 1);
+}
+
+/* n tokens that fall as those of b do. */
+static double transfer_s(const struct ep_state *s, const struct batch_shape *b, double n)
 {
     double floor_s = n > 0 ? s->floor_us * 1e-6 : 0;
 
-    return s->moe_layers * (fmax(n * s->imbalance * s->dispatch_s, floor_s) +
-                            fmax(n * s->imbalance * s->combine_s, floor_s));
+    n *= or_else(b->spread.arrive, s->imbalance) / or_else(b->spread.link, 1);
+    return s->moe_layers * (fmax(n * s->dispatch_s, floor_s) + fmax(n * s->combine_s, floor_s));
 }
 
 static struct cost_affine compute(const struct ep_state *s, const struct batch_shape *b)
@@ -184,7 +194,7 @@ static struct cost_affine compute(const struct ep_state *s, const struct batch_s
 
     s->base->iteration(s->base_state, b, &c);
     s->base->parts(s->base_state, b, &p);
-    sim_wide more = (sim_wide)s->moe_layers * (cost_coef(experts_s(s, &p.expert, tokens_of(b))) - p.experts);
+    sim_wide more = (sim_wide)s->moe_layers * (cost_coef(experts_s(s, &p.expert, b)) - p.experts);
     cost_finish(&c, c.base + more, c.slope, c.valid);
     return c;
 }
@@ -194,13 +204,14 @@ static struct batch_shape half_of(const struct batch_shape *b)
 {
     return (struct batch_shape){.n_decode = (b->n_decode + 1) / 2, .n_prefill = (b->n_prefill + 1) / 2,
                                 .prefill_tok = (b->prefill_tok + 1) / 2,
-                                .prefill_done = (b->prefill_done + 1) / 2};
+                                .prefill_done = (b->prefill_done + 1) / 2, .spread = b->spread};
 }
 
 static struct batch_shape bare(const struct batch_shape *b)
 {
     return (struct batch_shape){.n_decode = b->n_decode, .n_prefill = b->n_prefill,
-                                .prefill_tok = b->prefill_tok, .prefill_done = b->prefill_done};
+                                .prefill_tok = b->prefill_tok, .prefill_done = b->prefill_done,
+                                .spread = b->spread};
 }
 
 /* What two half batches compute on top of a whole one: weights are read twice. */
@@ -232,9 +243,9 @@ static void ep_iteration(const void *state, const struct batch_shape *b, struct 
     struct cost_affine c = compute(s, b);
 
     if (s->overlap) {
-        at_least(ret, &c, c.base + cut_in_two(s, b), 2 * (sim_wide)cost_ticks(transfer_s(s, tokens_of(b) / 2)));
+        at_least(ret, &c, c.base + cut_in_two(s, b), 2 * (sim_wide)cost_ticks(transfer_s(s, b, tokens_of(b) / 2)));
     } else {
-        cost_finish(ret, (sim_wide)c.base + cost_ticks(transfer_s(s, tokens_of(b))), c.slope, c.valid);
+        cost_finish(ret, (sim_wide)c.base + cost_ticks(transfer_s(s, b, tokens_of(b))), c.slope, c.valid);
     }
 }
 
@@ -243,6 +254,18 @@ static int ep_outside(const void *state, const struct batch_shape *b)
     const struct ep_state *s = state;
 
     return s->base->outside && s->base->outside(s->base_state, b);
+}
+
+#define RANKS_PER_NODE 8
+
+static void ep_spread(const void *state, struct cost_spread *ret)
+{
+    const struct ep_state *s = state;
+
+    *ret = (struct cost_spread){.ranks = (uint32_t)s->ranks, .redundant = (uint32_t)s->redundant,
+                                .per_node = RANKS_PER_NODE,
+                                .node_copies = s->kernel == KERNEL_NORMAL && s->ranks > RANKS_PER_NODE,
+                                .imbalance = s->imbalance, .bytes_per_s = s->bytes_per_s};
 }
 
 const struct cost_ops cost_ep = {
@@ -254,4 +277,5 @@ const struct cost_ops cost_ep = {
     .init = ep_init,
     .iteration = ep_iteration,
     .outside = ep_outside,
+    .spread = ep_spread,
 };

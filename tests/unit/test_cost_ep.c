@@ -57,6 +57,37 @@ static void test_one_rank(void **state)
     model_close(&plain);
 }
 
+/* What is known of a step's spread counts in place of what the model assumes, and a share of the link is
+ * waited for. */
+static void test_spread(void **state)
+{
+    (void)state;
+    struct model even, uneven, bare;
+    struct cost_spread x;
+    struct batch_shape s = decodes(256, 4096), half;
+
+    model_open(&even, "deepseek-v3", "h100", 1, "ep{ranks=64,redundant=64,kernel=normal}");
+    model_open(&uneven, "deepseek-v3", "h100", 1, "ep{ranks=64,redundant=64,kernel=normal,imbalance=1.5}");
+    model_open(&bare, "deepseek-v3", "h100", 1, "ep{ranks=64,redundant=64,kernel=normal,dispatch_gb_s=1e5,combine_gb_s=1e5,floor_us=0}");
+    s.spread = (struct batch_spread){.load = 1.5, .arrive = 1.5};
+    assert_true(seconds(&even, s) == seconds(&uneven, decodes(256, 4096)));
+    s = decodes(8, 4096); /* few tokens: experts are read, 44 MB each at 80 % of 3.35 TB/s, 58 layers */
+    s.spread = (struct batch_spread){.active = 2.5};
+    double read_s = seconds(&even, decodes(8, 4096)) - seconds(&even, s);
+    assert_true(fabs(read_s / (58 * 2.5 * 44.04e6 / (0.8 * 3.35e12)) - 1) < 0.1);
+    half = decodes(256, 4096);
+    half.spread.link = 0.5;
+    double tokens_s = seconds(&even, decodes(256, 4096)) - seconds(&bare, decodes(256, 4096));
+    assert_true(fabs((seconds(&even, half) - seconds(&bare, decodes(256, 4096))) / tokens_s - 2) < 0.01);
+    even.ops->spread(even.state, &x);
+    assert_int_equal(x.ranks, 64);
+    assert_int_equal(x.redundant, 64);
+    assert_true(x.node_copies && fabs(x.bytes_per_s - 51e9) < 1);
+    model_close(&even);
+    model_close(&uneven);
+    model_close(&bare);
+}
+
 static void test_order(void **state)
 {
     (void)state;
@@ -125,7 +156,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_transfers), cmocka_unit_test(test_normal), cmocka_unit_test(test_one_rank),
-        cmocka_unit_test(test_order),     cmocka_unit_test(test_line),   cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_spread), cmocka_unit_test(test_order),     cmocka_unit_test(test_line),   cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
