@@ -79,15 +79,20 @@ static bool is_type(const struct config *c, const char *types)
 /* Families by what their configuration class says, names as in "model_type". */
 #define PLAIN_FFN                                                                                  \
     "opt gpt2 gpt_neo gpt_neox gptj gpt_bigcode bloom falcon phi starcoder2 mpt RefinedWeb "       \
-    "RefinedWebModel codegen"
+    "RefinedWebModel codegen t5 switch_transformers nllb-moe"
 #define TIED_DEFAULT                                                                               \
     "opt gpt2 gpt_neo gpt_bigcode bloom falcon RefinedWeb RefinedWebModel gemma gemma2 gemma3 "    \
-    "gemma3_text starcoder2 cohere cohere2 mpt"
+    "gemma3_text starcoder2 cohere cohere2 mpt t5 switch_transformers nllb-moe"
 #define FOUR_H_FFN "gpt2 gpt_neo gptj gpt_bigcode bloom falcon RefinedWeb RefinedWebModel mpt codegen"
 #define FALCON "falcon RefinedWeb RefinedWebModel"
 #define QWEN_WINDOW "qwen2 qwen2_moe qwen3 qwen3_moe"
 /* Window on some layers only, which the shape cannot say: counted as full attention. */
 #define MIXED_WINDOW "gemma2 gemma3 gemma3_text gpt_oss cohere2"
+
+/* Names of the same thing. An encoder-decoder's are its decoder's. */
+#define LAYERS "num_hidden_layers n_layer num_decoder_layers decoder_layers num_layers n_layers"
+#define HEADS  "num_attention_heads n_head decoder_attention_heads num_heads n_heads"
+#define FFN    "intermediate_size ffn_dim n_inner ffn_hidden_size decoder_ffn_dim d_ff"
 
 /* `keys` separated by blanks. */
 static uint32_t want(struct config *c, const char *keys)
@@ -126,15 +131,15 @@ static uint32_t kv_heads(struct config *c, uint32_t heads)
 
 static void read_attention(struct config *c, struct llm_shape *m)
 {
-    m->layers = want(c, "num_hidden_layers n_layer num_layers n_layers");
+    m->layers = want(c, LAYERS);
     m->hidden = want(c, "hidden_size n_embd d_model");
-    m->heads = want(c, "num_attention_heads n_head num_heads n_heads");
+    m->heads = want(c, HEADS);
     m->kv_heads = kv_heads(c, m->heads);
     uint32_t split = m->heads ? m->hidden / m->heads : 0;
     uint32_t dim = is_type(c, "gemma gemma2 gemma3 gemma3_text") ? 256
                    : is_type(c, "qwen3 qwen3_moe")               ? 128
                                                                  : split;
-    m->head_dim = may(c, "head_dim", dim);
+    m->head_dim = may(c, "head_dim d_kv", dim);
     m->vocab = want(c, "vocab_size");
     m->tied_embedding = datafile_bool(&c->file, "tie_word_embeddings", is_type(c, TIED_DEFAULT));
     m->max_context_tok = may(c, "max_position_embeddings n_positions seq_length max_seq_len", 2048);
@@ -162,16 +167,18 @@ static void read_mla(struct config *c, struct llm_shape *m)
     m->v_head_dim = may(c, "v_head_dim", 128);
 }
 
-/* Layers with a dense FFN in a mixture-of-experts model. */
-static uint32_t dense_layers(struct config *c, const struct llm_shape *m)
+/* Of every `moe_every` layers behind the first dense ones the last is sparse (Qwen: (l + 1) % step == 0; Switch
+ * and NLLB alike; Llama 4 steps so, too). Layers listed as dense are taken to be at the front. */
+static void place_moe(struct config *c, struct llm_shape *m)
 {
-    uint32_t first = may(c, "first_k_dense_replace", 0);
-    first = first > m->layers ? m->layers : first;
-    uint32_t step = may(c, "decoder_sparse_step moe_layer_freq", 1);
-    uint32_t listed = datafile_count(&c->file, "mlp_only_layers");
-    uint32_t sparse = m->layers - first;
-    sparse = step > 1 ? sparse / step : sparse;
-    return m->layers - sparse + (listed < sparse ? listed : sparse);
+    uint32_t dense = may(c, "first_k_dense_replace", 0), listed = datafile_count(&c->file, "mlp_only_layers");
+    uint32_t step = may(c, "decoder_sparse_step moe_layer_freq interleave_moe_layer_step", 1);
+    uint64_t first;
+
+    m->moe_every = step > 0 && step <= m->layers ? step : 1;
+    first = dense + (uint64_t)(listed + 1) * m->moe_every - 1;
+    m->first_moe = first < m->layers ? (uint32_t)first : m->layers;
+    m->dense_layers = m->layers - (m->layers - m->first_moe + m->moe_every - 1) / m->moe_every;
 }
 
 static void read_moe(struct config *c, struct llm_shape *m)
@@ -181,21 +188,27 @@ static void read_moe(struct config *c, struct llm_shape *m)
         m->experts = 0;
         return;
     }
-    m->experts_per_tok = may(c, "num_experts_per_tok experts_per_token", 2);
+    m->experts_per_tok = may(c, "num_experts_per_tok experts_per_token", is_type(c, "switch_transformers") ? 1 : 2);
     m->moe_ffn = may(c, "moe_intermediate_size", m->ffn);
     m->shared_experts = may(c, "n_shared_experts", 0);
     uint32_t shared_size = may(c, "shared_expert_intermediate_size", 0);
     if (shared_size && m->moe_ffn) {
         m->shared_experts = (shared_size + m->moe_ffn / 2) / m->moe_ffn;
     }
-    m->dense_layers = dense_layers(c, m);
+    place_moe(c, m);
+}
+
+static void read_encoder(struct config *c, struct llm_shape *m)
+{
+    if (datafile_bool(&c->file, "is_encoder_decoder", is_type(c, "t5 switch_transformers nllb-moe"))) {
+        m->encoder_layers = want(c, "encoder_layers num_layers");
+    }
 }
 
 static void read_ffn(struct config *c, struct llm_shape *m)
 {
-    const char *keys = "intermediate_size ffn_dim n_inner ffn_hidden_size";
     bool four_h = is_type(c, FOUR_H_FFN) && m->hidden <= UINT32_MAX / 4;
-    m->ffn = four_h ? may(c, keys, 4 * m->hidden) : want(c, keys);
+    m->ffn = four_h ? may(c, FFN, 4 * m->hidden) : want(c, FFN);
     m->ffn_matrices = is_type(c, PLAIN_FFN) ? 2 : 3;
 }
 
@@ -274,13 +287,14 @@ static int check_shape(struct config *c, const struct llm_shape *m)
         const char *keys;
         uint32_t v, max;
     } lim[] = {
-        {"num_hidden_layers n_layer num_layers n_layers", m->layers, 10000},
+        {LAYERS, m->layers, 10000},
         {"hidden_size n_embd d_model", m->hidden, 1u << 20},
-        {"num_attention_heads n_head num_heads n_heads", m->heads, 1u << 16},
+        {HEADS, m->heads, 1u << 16},
         {"num_key_value_heads num_kv_heads n_head_kv", m->kv_heads, m->heads},
         {"head_dim", m->head_dim, 1u << 16},
         {"vocab_size", m->vocab, 1u << 26},
-        {"intermediate_size ffn_dim n_inner ffn_hidden_size", m->ffn, 1u << 24},
+        {FFN, m->ffn, 1u << 24},
+        {"encoder_layers num_layers", m->encoder_layers + 1, 10001},
         {"num_local_experts n_routed_experts num_experts", m->experts ? m->experts : 1, 1u << 16},
         {"num_experts_per_tok experts_per_token", m->experts ? m->experts_per_tok : 1,
          m->experts ? m->experts : 1},
@@ -318,6 +332,7 @@ static int read_shape(struct config *c, struct llm_shape *m, const char *weight,
     read_window(c, m);
     read_mla(c, m);
     read_moe(c, m);
+    read_encoder(c, m);
     int rc = read_dtypes(c, m, weight, kv);
     if (rc < 0 || c->file.rc < 0) {
         return rc < 0 ? rc : c->file.rc;
@@ -358,11 +373,16 @@ int llm_load(struct llm_shape *ret, const char *name, const char *data_dir, cons
 
 /* ---- sizes ---- */
 
+/* Encoder and decoder. A decode step multiplies with the decoder's own attention and with query and output of
+ * its attention to the prompt; the prompt, with the encoder's attention and the decoder's key and value for it.
+ * With as many layers on both sides these are six matrices per layer either way, twelve of a pair, so a prefill
+ * of the decoder costs what the encoder does. KV of the prompt is that of the attention to it. What is not
+ * told apart: the encoder's experts from the decoder's, when they are offloaded. */
 static double attn_params(const struct llm_shape *m)
 {
     double h = m->hidden, heads = m->heads;
     if (m->kv_lora_rank == 0) {
-        return h * m->head_dim * (2 * heads + 2.0 * m->kv_heads);
+        return h * m->head_dim * (2 * heads + 2.0 * m->kv_heads) * (m->encoder_layers ? 1.5 : 1);
     }
     double q_out = heads * (m->nope_head_dim + m->rope_head_dim);
     double q = m->q_lora_rank ? (h + q_out) * m->q_lora_rank : h * q_out;
@@ -387,6 +407,21 @@ uint32_t llm_moe_layers(const struct llm_shape *m)
     return m->experts ? m->layers - m->dense_layers : 0;
 }
 
+bool llm_is_moe(const struct llm_shape *m, uint32_t layer)
+{
+    return m->experts && layer >= m->first_moe && (layer - m->first_moe) % m->moe_every == 0;
+}
+
+static double both_sides(const struct llm_shape *m)
+{
+    return 1 + (double)m->encoder_layers / m->layers;
+}
+
+double llm_routed_experts(const struct llm_shape *m)
+{
+    return both_sides(m) * llm_moe_layers(m) * m->experts;
+}
+
 static double embed_params(const struct llm_shape *m)
 {
     return (m->tied_embedding ? 1.0 : 2.0) * m->vocab * m->hidden;
@@ -397,8 +432,8 @@ static double body_params(const struct llm_shape *m, double experts)
 {
     struct llm_layer l = llm_layer(m);
     double moe = llm_moe_layers(m);
-    return m->layers * l.attn + (m->layers - moe) * l.ffn +
-           moe * (l.router + (experts + m->shared_experts) * l.expert);
+    return both_sides(m) * (m->layers * l.attn + (m->layers - moe) * l.ffn +
+                            moe * (l.router + (experts + m->shared_experts) * l.expert));
 }
 
 double llm_params(const struct llm_shape *m)

@@ -22,6 +22,10 @@ struct llm_shape {
     uint32_t sliding_window_tok; /* 0 = none */
     /* MoE; experts == 0 for a dense model */
     uint32_t experts, experts_per_tok, shared_experts, moe_ffn, dense_layers;
+    uint32_t first_moe, moe_every; /* MoE layers: first_moe, first_moe + moe_every, ... */
+    /* 0 = decoder only. With an encoder (T5, Switch, NLLB) `layers` are the decoder's and a prefill stands for
+     * the encoder, whose layers are as many and of the same kind: see llm.c, "encoder and decoder". */
+    uint32_t encoder_layers;
     /* MLA (DeepSeek); kv_lora_rank == 0 otherwise */
     uint32_t kv_lora_rank, q_lora_rank, rope_head_dim, nope_head_dim, v_head_dim;
     enum dtype weight_dtype, kv_dtype;
@@ -53,6 +57,9 @@ struct llm_layer {
 };
 struct llm_layer llm_layer(const struct llm_shape *m);
 uint32_t llm_moe_layers(const struct llm_shape *m);
+bool llm_is_moe(const struct llm_shape *m, uint32_t layer);
+/* Routed experts over all layers, the encoder's among them. */
+double llm_routed_experts(const struct llm_shape *m);
 
 /* Bytes over all ranks. Weights count embedding and LM head, which stay at 16 bit when the rest is
  * quantised below; active = the experts of one token only, everything else in full (so model cards

@@ -195,12 +195,11 @@ static int walk(struct layers *x, struct err *e)
 {
     const struct llm_shape *m = x->cfg.llm;
     const struct cost_parts *p = &x->parts;
-    uint32_t dense = m->layers - llm_moe_layers(m);
 
-    for (uint32_t l = 0; l < m->layers; l++) {
-        bool moe = l >= dense;
+    for (uint32_t l = 0, n = 0; l < m->layers; l++) {
+        bool moe = llm_is_moe(m, l);
 
-        if (moe && x->cfg.source && moe_before(x, l - dense, e) < 0) {
+        if (moe && x->cfg.source && moe_before(x, n, e) < 0) {
             return e->code;
         }
         gpu_work(x, p->attn, "attention", l);
@@ -208,9 +207,10 @@ static int walk(struct layers *x, struct err *e)
             gpu_work(x, p->dense, "feed-forward", l);
         } else if (!x->cfg.source) {
             gpu_work(x, p->shared + p->experts, "experts", l);
-        } else if (moe_layer(x, l - dense, l, e) < 0) {
+        } else if (moe_layer(x, n, l, e) < 0) {
             return e->code;
         }
+        n += moe;
     }
     return 0;
 }

@@ -23,7 +23,7 @@ static uint32_t slots_of(const struct run_config *c, const struct llm_shape *m)
 
 double experts_weight_bytes(const struct run_config *c, const struct llm_shape *m)
 {
-    double own = dtype_bytes(m->weight_dtype), routed = llm_layer(m).expert * m->experts * llm_moe_layers(m);
+    double own = dtype_bytes(m->weight_dtype), routed = llm_layer(m).expert * llm_routed_experts(m);
     double rooms = c->experts_global ? 1 : llm_moe_layers(m);
 
     if (c->executor != EXECUTOR_LAYERS || m->experts == 0) {

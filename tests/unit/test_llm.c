@@ -186,6 +186,35 @@ static void other_families(void **unused)
     arena_release(&a);
 }
 
+/* Encoder and decoder, every 2nd (Switch, top 1) or 4th (NLLB, top 2) layer sparse, two matrices per expert.
+ * Sizes as published: Switch-Base-128 7.4, Switch-Large-128 26.3 (Switch Transformers, table 9), NLLB 54.5 e9. */
+static void encoder_decoder(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *name;
+        double billion, expert_million;
+        uint32_t moe_layers, every, k;
+    } row[] = {{"switch-base-128", 7.41, 4.719, 6, 2, 1},
+               {"switch-large-128", 26.3, 8.389, 12, 2, 1},
+               {"nllb-moe-54b", 54.5, 33.55, 6, 4, 2}};
+    struct arena a = {0};
+
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct llm_shape m = load(&a, row[i].name);
+
+        assert_within(row[i].name, llm_params(&m) / 1e9, row[i].billion, 0.002);
+        assert_within(row[i].name, llm_layer(&m).expert / 1e6, row[i].expert_million, 0.001);
+        assert_int_equal(llm_moe_layers(&m), row[i].moe_layers);
+        assert_int_equal(m.experts_per_tok, row[i].k);
+        assert_true(llm_routed_experts(&m) == 2 * 128 * row[i].moe_layers);
+        for (uint32_t l = 0; l < m.layers; l++) {
+            assert_int_equal(llm_is_moe(&m, l), l % row[i].every == row[i].every - 1);
+        }
+    }
+    arena_release(&a);
+}
+
 #define TINY                                                                                       \
     "\"hidden_size\":64,\"intermediate_size\":128,\"num_hidden_layers\":2,"                        \
     "\"num_attention_heads\":4,\"vocab_size\":100"
@@ -215,6 +244,7 @@ static void nested_quantised_windowed(void **unused)
                            "\"num_hidden_layers\":4,\"num_attention_heads\":4,\"vocab_size\":100,"
                            "\"num_experts\":8,\"decoder_sparse_step\":2,\"mlp_only_layers\":[1]}"), 0);
     assert_int_equal(llm_moe_layers(&m), 1);
+    assert_true(m.moe_every == 2 && m.first_moe == 3 && llm_is_moe(&m, 3) && !llm_is_moe(&m, 1));
     arena_release(&a);
 }
 
@@ -254,6 +284,7 @@ int main(void)
         cmocka_unit_test(published_totals),  cmocka_unit_test(published_active),
         cmocka_unit_test(kv_bytes),          cmocka_unit_test(weight_bytes),
         cmocka_unit_test(names_and_dtypes),  cmocka_unit_test(other_families),
+  cmocka_unit_test(encoder_decoder),
         cmocka_unit_test(nested_quantised_windowed), cmocka_unit_test(bad_configs),
     };
     return cmocka_run_group_tests_name("llm", tests, NULL, NULL);
