@@ -409,7 +409,8 @@ uint32_t llm_moe_layers(const struct llm_shape *m)
 
 bool llm_is_moe(const struct llm_shape *m, uint32_t layer)
 {
-    return m->experts && layer >= m->first_moe && (layer - m->first_moe) % m->moe_every == 0;
+    uint32_t every = m->moe_every ? m->moe_every : 1;
+    return m->experts && layer >= m->first_moe && (layer - m->first_moe) % every == 0;
 }
 
 static double both_sides(const struct llm_shape *m)

@@ -22,7 +22,7 @@ struct llm_shape {
     uint32_t sliding_window_tok; /* 0 = none */
     /* MoE; experts == 0 for a dense model */
     uint32_t experts, experts_per_tok, shared_experts, moe_ffn, dense_layers;
-    uint32_t first_moe, moe_every; /* MoE layers: first_moe, first_moe + moe_every, ... */
+    uint32_t first_moe, moe_every; /* MoE layers: first_moe, first_moe + moe_every (0 = 1), ... */
     /* 0 = decoder only. With an encoder (T5, Switch, NLLB) `layers` are the decoder's and a prefill stands for
      * the encoder, whose layers are as many and of the same kind: see llm.c, "encoder and decoder". */
     uint32_t encoder_layers;
