@@ -304,7 +304,7 @@ static int add_executor(struct run *r, struct engine_config *ec)
         return r->err->code;
     }
     if (experts_open(&r->experts, r->cfg, r->has_llm ? &r->llm : NULL, r->has_gpu ? &r->gpu : NULL, r->cost,
-                     r->cost_state, r->timeline.out ? &r->timeline : NULL, r->arena, r->err) < 0) {
+                     r->cost_state, ec->link, r->timeline.out ? &r->timeline : NULL, r->arena, r->err) < 0) {
         return r->err->code;
     }
     if (r->cfg->executor == EXECUTOR_LAYERS) {

@@ -7,30 +7,79 @@
 #include "sim/fabric/tier.h"
 #include "sim/run_parts.h"
 
-/* ---- fabric: PCIe of one GPU for swapped KV ---- */
+/* ---- the link of one GPU to host memory ---- */
 
-static int add_fabric(struct run *r, uint32_t gpu, struct engine_config *ec)
+static void one_link(struct topo_route *way, const struct fabric *f, link_id l)
+{
+    *way = (struct topo_route){.n_path = 1, .path = {l}, .hops = 1, .weight = 1,
+                               .bytes_per_s = fabric_link(f, l)->bytes_per_s,
+                               .latency_ns = fabric_link(f, l)->latency_ns};
+}
+
+/* The way in front of which stands a link that only this GPU's KV passes, and that is as wide as the way: so
+ * its bytes can be told from others'. */
+static int add_meter(struct run *r, const struct gpu_link *l, const char *name, const struct topo_route *way,
+                     struct topo_route *ret)
+{
+    struct link_spec s = {.name = name, .bytes_per_s = way->bytes_per_s};
+
+    *ret = *way;
+    if (way->n_path == FABRIC_MAX_PATH) {
+        return err_set(r->err, SIM_E_CONFIG, "topology: %u links between a GPU and its memory are too many",
+                       way->n_path);
+    }
+    memmove(&ret->path[1], &way->path[0], way->n_path * sizeof way->path[0]);
+    ret->n_path++;
+    return fabric_add_link(l->fabric, &s, &ret->path[0], r->err);
+}
+
+/* With experts outside of the GPU, what experts.link says of their copies is what the link can do at least. */
+static int add_pcie(struct run *r, uint32_t gpu, struct gpu_link *ret)
 {
     struct pcie_config pc = {.gen = r->gpu.pcie_gen, .lanes = r->gpu.pcie_lanes,
                              .max_payload_byte = (uint32_t)r->cfg->pcie_payload,
                              .read_request_byte = 512};
     struct link_spec in = {.name = arena_printf(r->arena, "gpu%u.pcie.in", gpu)};
     struct link_spec out = {.name = arena_printf(r->arena, "gpu%u.pcie.out", gpu)};
+    link_id id_in, id_out;
+
+    in.bytes_per_s = pcie_read_bytes_per_s(&pc);
+    out.bytes_per_s = pcie_write_bytes_per_s(&pc);
+    if (r->cfg->executor == EXECUTOR_LAYERS) {
+        in.bytes_per_s = fmax(in.bytes_per_s, r->cfg->experts_link);
+    }
+    ret->fabric = fabric_new(r->arena);
+    if (!ret->fabric || !in.name || !out.name) {
+        return no_memory(r);
+    }
+    if (fabric_add_link(ret->fabric, &in, &id_in, r->err) < 0 ||
+        fabric_add_link(ret->fabric, &out, &id_out, r->err) < 0) {
+        return r->err->code;
+    }
+    one_link(&ret->in, ret->fabric, id_in);
+    one_link(&ret->out, ret->fabric, id_out);
+    ret->engine_in = copy_new(ret->fabric, 1, to_ns(r->cfg->pcie_copy_s), r->arena);
+    ret->engine_out = copy_new(ret->fabric, 1, to_ns(r->cfg->pcie_copy_s), r->arena);
+    return ret->engine_in && ret->engine_out ? 0 : no_memory(r);
+}
+
+static int add_link(struct run *r, uint32_t gpu, struct engine_config *ec)
+{
+    struct gpu_link *l = arena_alloc(r->arena, sizeof *l);
+    const char *in = arena_printf(r->arena, "gpu%u.kv.in", gpu);
+    const char *out = arena_printf(r->arena, "gpu%u.kv.out", gpu);
 
     if (!r->has_gpu || !r->has_llm || r->gpu.pcie_gen == 0) {
         return 0; /* nothing to swap over: batchers recompute */
     }
-    in.overhead_ns = out.overhead_ns = to_ns(r->cfg->pcie_copy_s);
-    in.bytes_per_s = pcie_read_bytes_per_s(&pc);
-    out.bytes_per_s = pcie_write_bytes_per_s(&pc);
-    ec->fabric = fabric_new(r->arena);
-    if (!ec->fabric || !in.name || !out.name) {
+    if (!l || !in || !out) {
         return no_memory(r);
     }
-    if (fabric_add_link(ec->fabric, &in, &ec->link_in, r->err) < 0 ||
-        fabric_add_link(ec->fabric, &out, &ec->link_out, r->err) < 0) {
+    if (add_pcie(r, gpu, l) < 0 || add_meter(r, l, in, &l->in, &ec->kv_in) < 0 ||
+        add_meter(r, l, out, &l->out, &ec->kv_out) < 0) {
         return r->err->code;
     }
+    ec->link = l;
     /* One copy per layer for keys and one for values (vLLM V0's swap_blocks). */
     ec->copies_per_block = 2 * r->llm.layers;
     ec->kv_block_bytes = llm_kv_bytes_per_tok_rank(&r->llm, (uint32_t)r->cfg->tp) * r->traits.block_tok;
@@ -68,13 +117,6 @@ static int load_offload(struct run *r, struct swap_config *s)
                : 0;
 }
 
-static void one_link(struct topo_route *way, const struct fabric *f, link_id l)
-{
-    *way = (struct topo_route){.n_path = 1, .path = {l}, .hops = 1, .weight = 1,
-                               .bytes_per_s = fabric_link(f, l)->bytes_per_s,
-                               .latency_ns = fabric_link(f, l)->latency_ns};
-}
-
 static int check_swap(const struct run *r, const struct engine_config *ec)
 {
     const struct run_config *c = r->cfg;
@@ -87,7 +129,7 @@ static int check_swap(const struct run *r, const struct engine_config *ec)
                              "by-cost)")
                    : 0;
     }
-    if (!ec->fabric) {
+    if (!ec->link) {
         return err_set(r->err, SIM_E_CONFIG, "kv.offload: nothing to copy over: name a model and a GPU with PCIe");
     }
     if ((c->kv_swap || c->kv_nvme_bytes > 0 || c->kv_remote_bytes > 0) && !r->traits.late_chunks) {
@@ -124,14 +166,21 @@ static int add_tier(struct run *r, struct engine_config *ec, enum kv_tier t, dou
     if (!read.name || !write.name) {
         return no_memory(r);
     }
-    if (fabric_add_link(ec->fabric, &read, &in, r->err) < 0 ||
-        fabric_add_link(ec->fabric, &write, &out, r->err) < 0) {
+    if (fabric_add_link(ec->link->fabric, &read, &in, r->err) < 0 ||
+        fabric_add_link(ec->link->fabric, &write, &out, r->err) < 0) {
         return r->err->code;
     }
-    one_link(&s->out[t], ec->fabric, out);
-    one_link(&s->in[t], ec->fabric, in);
-    s->in[t].path[s->in[t].n_path++] = ec->link_in;
-    s->in[t].bytes_per_s = fmin(s->in[t].bytes_per_s, fabric_link(ec->fabric, ec->link_in)->bytes_per_s);
+    one_link(&s->out[t], ec->link->fabric, out);
+    one_link(&s->in[t], ec->link->fabric, in);
+    if (ec->kv_in.n_path == FABRIC_MAX_PATH) {
+        return err_set(r->err, SIM_E_CONFIG, "topology: %u links between a GPU and its memory are too many",
+                       ec->kv_in.n_path - 1);
+    }
+    memcpy(&s->in[t].path[1], ec->kv_in.path, ec->kv_in.n_path * sizeof ec->kv_in.path[0]);
+    s->in[t].n_path += ec->kv_in.n_path;
+    s->in[t].bytes_per_s = fmin(s->in[t].bytes_per_s, ec->kv_in.bytes_per_s);
+    s->in[t].latency_ns += ec->kv_in.latency_ns;
+    s->in[t].weight = ec->kv_in.weight;
     return 0;
 }
 
@@ -150,8 +199,8 @@ static int add_swap(struct run *r, struct engine_config *ec)
     s->call_ns = to_ns(c->pcie_copy_s);
     s->demote_share = c->kv_demote;
     s->tier_bytes[KV_HOST] = c->host_kv_bytes;
-    one_link(&s->in[KV_HOST], ec->fabric, ec->link_in);
-    one_link(&s->out[KV_HOST], ec->fabric, ec->link_out);
+    s->in[KV_HOST] = ec->kv_in;
+    s->out[KV_HOST] = ec->kv_out;
     if (c->kv_stream_tok > 0 && (c->kv_remote_bytes <= 0 || c->kv_stream_levels.n != STREAM_LEVELS)) {
         return err_set(r->err, SIM_E_CONFIG, "kv.stream: set kv.remote, and three numbers in kv.stream_levels, for "
                        "levels 1, 2 and 3");
@@ -219,7 +268,7 @@ static int add_pages(struct run *r, struct engine_config *ec)
 
 int run_add_kv(struct run *r, uint32_t gpu, struct engine_config *ec)
 {
-    return add_fabric(r, gpu, ec) < 0 || add_swap(r, ec) < 0 || add_pins(r, ec) < 0 || add_pages(r, ec) < 0
+    return add_link(r, gpu, ec) < 0 || add_swap(r, ec) < 0 || add_pins(r, ec) < 0 || add_pages(r, ec) < 0
                ? r->err->code
                : 0;
 }

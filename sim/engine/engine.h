@@ -183,8 +183,8 @@ struct engine_config {
     double kv_block_bytes;  /* for swap and the host pool */
     double host_kv_bytes;
     uint32_t copies_per_block;
-    struct fabric *fabric;  /* NULL = no swap possible */
-    link_id link_in, link_out; /* host to device and back */
+    const struct gpu_link *link;      /* NULL = no swap possible */
+    struct topo_route kv_in, kv_out;  /* over that link; path[0] is passed by this engine's KV only */
     struct swap_config swap;
     struct pin_config pin;
     struct page_config pages;
@@ -231,6 +231,8 @@ struct engine {
     struct sched_view view;
     struct kv *kv;
     struct pool host;
+    struct flow_client mover; /* hears of copies of KV that have ended */
+    uint32_t n_sync;     /* copies under way that the next step waits for */
     bool kv_moves;       /* there are pages, pins or swap: each boundary looks after them */
     uint64_t mapped_blk; /* kept pages: blocks mapped; else blocks ever taken */
     sim_tick map_ticks;  /* of the step about to start */

@@ -25,6 +25,7 @@ int engine_init(struct engine *e, const struct engine_config *c, struct arena *a
     e->next = &e->buf[1];
     e->host = (struct pool){.name = "host", .capacity_byte = c->host_kv_bytes};
     e->next_sample_ns = c->obs.tick_ns ? 0 : SIM_NEVER;
+    e->mover = (struct flow_client){.ended = copies_ended, .ctx = e};
     e->kv = kv_new(&c->kv, a, err);
     if (!e->kv || (c->swap.offload && swap_init(e, &c->swap, err) < 0) ||
         (c->pin.manner != PIN_OFF && pins_init(e, &c->pin, err) < 0)) {
@@ -246,27 +247,10 @@ static void epoch_open(struct engine *e, const struct step *s)
  * before the model). */
 static sim_ns swap_time(struct engine *e, const struct step *s)
 {
-    sim_ns t = e->now;
-    uint64_t tag;
-    int under_way = 0;
-
-    if (s->out_bytes > 0) {
-        fabric_start(e->cfg.fabric, t, &e->cfg.link_out, 1, s->out_bytes, s->out_copies, 0);
-        under_way++;
-    }
-    if (s->in_bytes > 0) {
-        fabric_start(e->cfg.fabric, t, &e->cfg.link_in, 1, s->in_bytes, s->in_copies, 1);
-        under_way++;
-    }
+    copies_start(e, s->out_bytes, s->out_copies, s->in_bytes, s->in_copies);
     e->n.swap_out_bytes += s->out_bytes;
     e->n.swap_in_bytes += s->in_bytes;
-    while (under_way > 0) {
-        t = fabric_next(e->cfg.fabric);
-        while (fabric_poll(e->cfg.fabric, t, &tag)) {
-            under_way--;
-        }
-    }
-    return t;
+    return copies_wait(e);
 }
 
 /* Pages are mapped as blocks come into use (vAttention, serving.md 11): with `keep`, blocks that were mapped

@@ -93,6 +93,13 @@ struct swap {
     sim_ns planned_ns;  /* when the step under way was planned; it may have waited since */
 };
 
+/* Copies that a step waits for, with KV outside of the GPU or without: started now; when all of them have
+ * ended. Nothing starts without bytes. */
+int copies_start(struct engine *e, double out_bytes, uint32_t out_calls, double in_bytes, uint32_t in_calls);
+sim_ns copies_wait(struct engine *e);
+/* For struct flow_client: one of the engine's copies has ended. */
+int copies_ended(void *engine, sim_ns now, uint64_t tag, struct err *err);
+
 int swap_init(struct engine *e, const struct swap_config *c, struct err *err);
 void swap_release(struct engine *e);
 /* A number for the first n prefix ids of an arrival; r remembers that of its prompt, since the ids

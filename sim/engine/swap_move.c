@@ -3,7 +3,40 @@
 
 #include "sim/engine/swap_internal.h"
 
-#define SYNC_TAGS 2 /* tags 0 and 1: copies that a step waits for, out and in */
+enum { SYNC_OUT, SYNC_IN, SYNC_TAGS }; /* tags of copies that a step waits for, then those of moves */
+
+/* ---- copies that a step waits for ---- */
+
+static int start_one(struct engine *e, bool in, double bytes, uint32_t calls)
+{
+    const struct gpu_link *l = e->cfg.link;
+    struct copy_job job = {.route = in ? &e->cfg.kv_in : &e->cfg.kv_out, .bytes = bytes, .calls = calls,
+                           .tag = in ? SYNC_IN : SYNC_OUT, .client = &e->mover};
+
+    if (bytes <= 0) {
+        return 0;
+    }
+    e->n_sync++;
+    return copy_submit(in ? l->engine_in : l->engine_out, e->now, &job, e->err);
+}
+
+int copies_start(struct engine *e, double out_bytes, uint32_t out_calls, double in_bytes, uint32_t in_calls)
+{
+    return start_one(e, false, out_bytes, out_calls) < 0 || start_one(e, true, in_bytes, in_calls) < 0
+               ? e->err->code
+               : 0;
+}
+
+sim_ns copies_wait(struct engine *e)
+{
+    sim_ns t = e->now;
+
+    while (e->err->code == 0 && e->n_sync > 0) {
+        t = fabric_next(e->cfg.link->fabric);
+        fabric_deliver(e->cfg.link->fabric, t, e->err);
+    }
+    return t;
+}
 
 /* ---- copies ---- */
 
@@ -59,7 +92,7 @@ static int submit(struct engine *e, struct kv_move *m, sim_ns now)
     struct swap *w = e->swap;
     bool in = m->kind == MOVE_IN;
     struct copy_job job = {.route = in ? &w->cfg.in[m->tier] : &w->cfg.out[m->tier], .bytes = m->bytes,
-                           .calls = m->calls, .tag = SYNC_TAGS + (uint64_t)(m - w->move)};
+                           .calls = m->calls, .tag = SYNC_TAGS + (uint64_t)(m - w->move), .client = &e->mover};
 
     w->n_held -= m->held;
     m->held = false;
@@ -220,77 +253,51 @@ static int move_done(struct engine *e, struct kv_move *m, sim_ns t)
     return submit_held(e, t);
 }
 
-/* One flow that has ended by t. False: none, or *rc < 0. */
-static bool take_one(struct engine *e, sim_ns t, uint32_t *sync, int *rc)
+int copies_ended(void *engine, sim_ns now, uint64_t tag, struct err *err)
 {
-    uint64_t tag;
+    struct engine *e = engine;
+    const struct gpu_link *l = e->cfg.link;
 
-    if (!fabric_poll(e->cfg.fabric, t, &tag)) {
-        return false;
+    (void)err; /* the engine's own is the run's */
+    if (tag >= SYNC_TAGS) {
+        return move_done(e, &e->swap->move[tag - SYNC_TAGS], now);
     }
-    if (tag < SYNC_TAGS) {
-        --*sync;
-        return true;
-    }
-    *rc = move_done(e, &e->swap->move[tag - SYNC_TAGS], t);
-    return *rc == 0;
+    e->n_sync--;
+    return copy_ended(tag == SYNC_IN ? l->engine_in : l->engine_out, now, e->err);
 }
 
 int swap_poll(struct engine *e)
 {
-    uint32_t sync = 0;
-    int rc = 0;
-
-    while (rc == 0 && fabric_next(e->cfg.fabric) <= e->now) {
-        sim_ns t = fabric_next(e->cfg.fabric);
-
-        while (take_one(e, t, &sync, &rc)) {
-        }
-    }
-    return rc;
+    return fabric_deliver(e->cfg.link->fabric, e->now, e->err);
 }
 
 sim_ns swap_next(const struct engine *e)
 {
-    return e->swap && e->swap->in_flight > 0 ? fabric_next(e->cfg.fabric) : SIM_NEVER;
+    return e->swap && e->swap->in_flight > 0 ? fabric_next(e->cfg.link->fabric) : SIM_NEVER;
 }
 
 /* ---- waiting for copies ---- */
 
-static uint32_t start_sync(struct engine *e)
+static void start_sync(struct engine *e)
 {
     struct swap *w = e->swap;
-    uint32_t n = 0;
 
-    if (w->out_bytes > 0) {
-        fabric_start(e->cfg.fabric, e->now, &e->cfg.link_out, 1, w->out_bytes, w->out_copies, 0);
-        n++;
-    }
-    if (w->in_bytes > 0) {
-        fabric_start(e->cfg.fabric, e->now, &e->cfg.link_in, 1, w->in_bytes, w->in_copies, 1);
-        n++;
-    }
+    copies_start(e, w->out_bytes, w->out_copies, w->in_bytes, w->in_copies);
     w->out_bytes = w->in_bytes = 0;
     w->out_copies = w->in_copies = 0;
-    return n;
 }
 
 sim_ns swap_wait(struct engine *e, struct step *s)
 {
     struct swap *w = e->swap;
-    sim_ns t = e->now;
-    uint32_t sync = start_sync(e);
-    int rc = 0;
+    sim_ns t;
 
+    start_sync(e);
     w->planned_ns = e->now;
-    s->waited = s->waited || sync > 0;
-    while (rc == 0 && sync > 0) {
-        t = fabric_next(e->cfg.fabric);
-        while (take_one(e, t, &sync, &rc)) {
-        }
-    }
-    while (rc == 0 && w->draining > 0 && kv_free(e->kv) < w->draining) {
-        sim_ns next = fabric_next(e->cfg.fabric);
+    s->waited = s->waited || e->n_sync > 0;
+    t = copies_wait(e);
+    while (e->err->code == 0 && w->draining > 0 && kv_free(e->kv) < w->draining) {
+        sim_ns next = fabric_next(e->cfg.link->fabric);
 
         if (next == SIM_NEVER) {
             engine_fail(e, SIM_E_CHECK, "%llu KV blocks wait for copies that are not under way",
@@ -300,8 +307,7 @@ sim_ns swap_wait(struct engine *e, struct step *s)
         w->n.conflict_ns += next - t;
         t = next;
         s->waited = true;
-        while (take_one(e, t, &sync, &rc)) {
-        }
+        fabric_deliver(e->cfg.link->fabric, t, e->err);
     }
     w->n.wait_ns += t - e->now;
     return t;

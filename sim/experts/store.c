@@ -20,8 +20,30 @@ static uint64_t tag_of(const struct store *s, int way, uint32_t item, uint32_t p
 static void on_started(void *ctx, sim_ns now, uint64_t tag)
 {
     struct store *s = ctx;
+    uint64_t at = tag / STORE_PIECES;
 
-    s->began_ns[tag / STORE_PIECES % s->items] = now;
+    s->started[at >= s->items ? TO_HOST : TO_GPU]++;
+    s->began_ns[at % s->items] = now;
+}
+
+static int piece_ended(void *ctx, sim_ns now, uint64_t tag, struct err *e);
+
+/* Behind the store's own link: the one that it shares. */
+static int go_shared(struct store *s, int way, struct err *e)
+{
+    const struct gpu_link *g = s->cfg.shared;
+    const struct topo_route *r = way == TO_GPU ? &g->in : &g->out;
+    struct topo_route *w = &s->way[way];
+
+    if (r->n_path == FABRIC_MAX_PATH) {
+        return err_set(e, SIM_E_CONFIG, "topology: %u links between a GPU and its memory are too many", r->n_path);
+    }
+    memcpy(&w->path[1], r->path, r->n_path * sizeof r->path[0]);
+    w->n_path += r->n_path;
+    w->weight = r->weight;
+    w->latency_ns = r->latency_ns;
+    s->engine[way] = way == TO_GPU ? g->engine_in : g->engine_out;
+    return 0;
 }
 
 static int add_way(struct store *s, int way, double bytes_per_s, struct err *e)
@@ -33,12 +55,11 @@ static int add_way(struct store *s, int way, double bytes_per_s, struct err *e)
     }
     s->way[way] = (struct topo_route){.n_path = 1, .path = {s->link[way]}, .weight = 1,
                                       .bytes_per_s = bytes_per_s};
-    s->engine[way] = copy_new(s->fabric, 1, s->cfg.call_ns, s->arena);
-    if (!s->engine[way]) {
-        return err_set(e, SIM_E_NOMEM, "out of memory for the expert store");
+    if (s->cfg.shared) {
+        return go_shared(s, way, e);
     }
-    copy_watch(s->engine[way], on_started, s);
-    return 0;
+    s->engine[way] = copy_new(s->fabric, 1, s->cfg.call_ns, s->arena);
+    return s->engine[way] ? 0 : err_set(e, SIM_E_NOMEM, "out of memory for the expert store");
 }
 
 static bool take_tables(struct store *s)
@@ -90,7 +111,8 @@ int store_init(struct store *s, const struct store_config *c, struct expert_view
         return err_set(e, SIM_E_CONFIG, "the expert store needs a slot per room and 1 to %d pieces per expert: "
                        "%u and %u are given", STORE_PIECES, c->slots, c->pieces);
     }
-    s->fabric = fabric_new(a);
+    s->client = (struct flow_client){.ended = piece_ended, .started = on_started, .ctx = s};
+    s->fabric = c->shared ? c->shared->fabric : fabric_new(a);
     if (!s->fabric || !take_tables(s)) {
         return err_set(e, SIM_E_NOMEM, "out of memory for the expert store");
     }
@@ -168,8 +190,10 @@ static int submit(struct store *s, sim_ns now, int way, uint32_t item, uint32_t 
     struct copy_job j = {.route = &s->way[way], .bytes = s->cfg.expert_bytes / s->cfg.pieces,
                          .calls = (s->cfg.calls + s->cfg.pieces - 1) / s->cfg.pieces,
                          .urgency = s->want[item] == STORE_GUESS ? COPY_SPECULATIVE : COPY_URGENT,
-                         .tag = tag_of(s, way, item, piece)};
+                         .tag = tag_of(s, way, item, piece), .client = &s->client};
 
+    s->given[way]++;
+    s->last_tag = way == TO_GPU ? j.tag : s->last_tag;
     return copy_submit(s->engine[way], now, &j, e);
 }
 
@@ -257,7 +281,11 @@ int store_kick(struct store *s, sim_ns now, struct err *e)
 {
     int rc;
 
-    if (copy_running(s->engine[TO_GPU]) > 0) {
+    if (store_copies(s)) {
+        if (s->cfg.shared && (s->line[1].n > 0 || s->want[s->last_tag / STORE_PIECES] != STORE_GUESS)) {
+            /* Demands do not wait for a guess that waits for KV. */
+            copy_hurry(s->engine[TO_GPU], &s->client, s->last_tag, COPY_URGENT);
+        }
         return 0;
     }
     if (s->half != EXPERT_NONE && s->want[s->half] != STORE_GUESS) {
@@ -311,8 +339,9 @@ static int piece_arrived(struct store *s, sim_ns now, uint32_t item, struct err 
     return store_kick(s, now, e);
 }
 
-static int piece_ended(struct store *s, sim_ns now, uint64_t tag, struct err *e)
+static int piece_ended(void *ctx, sim_ns now, uint64_t tag, struct err *e)
 {
+    struct store *s = ctx;
     uint64_t at = tag / STORE_PIECES;
     int way = at >= s->items ? TO_HOST : TO_GPU;
     uint32_t item = (uint32_t)(at % s->items);
@@ -337,16 +366,7 @@ static int piece_ended(struct store *s, sim_ns now, uint64_t tag, struct err *e)
 
 int store_advance(struct store *s, sim_ns now, struct err *e)
 {
-    for (sim_ns t = fabric_next(s->fabric); t <= now; t = fabric_next(s->fabric)) {
-        uint64_t tag;
-
-        while (fabric_poll(s->fabric, t, &tag)) {
-            if (piece_ended(s, t, tag, e) < 0) {
-                return e->code;
-            }
-        }
-    }
-    return 0;
+    return fabric_deliver(s->fabric, now, e);
 }
 
 sim_ns store_next(const struct store *s)
@@ -462,7 +482,7 @@ int store_check(const struct store *s, struct err *e)
 
     for (int way = TO_GPU; way <= TO_HOST; way++) {
         double carried = fabric_link_bytes(s->fabric, s->link[way]), slack = 1 + 1e-9 * carried;
-        double least = (double)s->ended[way] * piece, most = least + copy_running(s->engine[way]) * piece;
+        double least = (double)s->ended[way] * piece, most = (double)s->started[way] * piece;
 
         if (carried < least - slack || carried > most + slack) {
             return err_set(e, SIM_E_CHECK, "%s carried %.0f bytes for %.0f to %.0f of experts",

@@ -2,9 +2,9 @@
  *
  * The expert store: which experts of which layer are in GPU memory, and which are on their way. A room
  * (one per layer, or one for all) has so many slots; an expert holds one from the moment its copy begins
- * until it is evicted, so a guess that stays in line costs nobody a place. Copies go over one H2D engine
- * (sim/fabric/copy.h), which takes no new one before the last has ended: demands before guesses, in order
- * of request, not interrupted once begun. Who asks for an expert that is on its way joins; who asks for
+ * until it is evicted, so a guess that stays in line costs nobody a place. Copies go over an H2D engine
+ * (sim/fabric/copy.h), one at a time: demands before guesses, in order of request, not interrupted once
+ * begun; on a link that is shared the engine may have KV to copy in between. Who asks for an expert that is on its way joins; who asks for
  * one that is queued behind others hurries it. */
 #ifndef STEELYARD_STORE_H
 #define STEELYARD_STORE_H
@@ -25,6 +25,7 @@ struct store_config {
     bool writeback;        /* an evicted expert is copied back (Mixtral-offloading's swap) */
     double h2d_bytes_per_s, d2h_bytes_per_s;
     sim_ns call_ns;
+    const struct gpu_link *shared; /* copies go this way, at the rates above at most; NULL = a link of its own */
     const struct evict_ops *evict;
     void *evict_st;
     /* A copy of one piece has ended; NULL = nobody listens. */
@@ -58,8 +59,10 @@ struct store {
     link_id link[2];
     struct topo_route way[2];
     struct copy_engines *engine[2]; /* to the GPU, back */
+    struct flow_client client;
     uint64_t outstanding;
-    uint64_t ended[2]; /* pieces */
+    uint64_t given[2], started[2], ended[2]; /* pieces: to the engine, on the wire, done */
+    uint64_t last_tag; /* of the piece that the H2D engine was given last */
     struct err *err;
     struct store_counters n;
 };
@@ -83,6 +86,11 @@ enum store_want { STORE_GUESS, STORE_SURE, STORE_DEMAND };
 bool store_request(struct store *s, uint32_t item, enum store_want want);
 /* Start what can start: after requests, and when slots may have become free. */
 int store_kick(struct store *s, sim_ns now, struct err *e);
+/* A copy to the GPU is under way, or waits for the engine. */
+static inline bool store_copies(const struct store *s)
+{
+    return s->given[0] > s->ended[0];
+}
 /* Experts in line. */
 uint32_t store_waiting(const struct store *s);
 

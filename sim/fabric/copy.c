@@ -20,8 +20,7 @@ struct copy_engines {
     sim_ns call_ns;
     struct line line[COPY_URGENCIES];
     struct waiting *spare;
-    void (*started)(void *ctx, sim_ns now, uint64_t tag);
-    void *started_ctx;
+    const struct flow_client *last; /* whose job was taken last */
 };
 
 static void append(struct line *l, struct waiting *w)
@@ -43,10 +42,10 @@ static void unlink_at(struct line *l, struct waiting **at)
 }
 
 /* The link that points at the job with this tag, or NULL. */
-static struct waiting **find(struct line *l, uint64_t tag)
+static struct waiting **find(struct line *l, const struct flow_client *client, uint64_t tag)
 {
     for (struct waiting **at = &l->first; *at; at = &(*at)->next) {
-        if ((*at)->job.tag == tag) {
+        if ((*at)->job.tag == tag && (*at)->job.client == client) {
             return at;
         }
     }
@@ -70,14 +69,15 @@ static int start(struct copy_engines *c, sim_ns now, const struct copy_job *j, s
 {
     struct flow_spec s = {.path = j->route->path, .n_path = j->route->n_path, .bytes = j->bytes,
                           .weight = j->route->weight, .delay_ns = (sim_ns)j->calls * c->call_ns,
-                          .tag = j->tag};
+                          .tag = j->tag, .client = j->client};
     if (fabric_start_flow(c->fabric, now, &s) == FLOW_NONE) {
         return err_set(e, SIM_E_CONFIG, "the fabric cannot take a copy of %g bytes over %u links",
                        j->bytes, j->route->n_path);
     }
     c->n_running++;
-    if (c->started) {
-        c->started(c->started_ctx, now, j->tag);
+    c->last = j->client;
+    if (j->client && j->client->started) {
+        j->client->started(j->client->ctx, now, j->tag);
     }
     return 0;
 }
@@ -104,13 +104,25 @@ static void put_away(struct copy_engines *c, struct waiting *w)
     c->spare = w;
 }
 
+/* The first in line of somebody else than last time, or just the first. */
+static struct waiting **next_in(struct line *l, const struct flow_client *last)
+{
+    for (struct waiting **at = &l->first; *at; at = &(*at)->next) {
+        if ((*at)->job.client != last) {
+            return at;
+        }
+    }
+    return &l->first;
+}
+
 int copy_ended(struct copy_engines *c, sim_ns now, struct err *e)
 {
     c->n_running--;
     for (int u = 0; u < COPY_URGENCIES; u++) {
-        struct waiting *w = c->line[u].first;
+        struct waiting **at = next_in(&c->line[u], c->last);
+        struct waiting *w = *at;
         if (w) {
-            unlink_at(&c->line[u], &c->line[u].first);
+            unlink_at(&c->line[u], at);
             put_away(c, w);
             return start(c, now, &w->job, e);
         }
@@ -118,10 +130,11 @@ int copy_ended(struct copy_engines *c, sim_ns now, struct err *e)
     return 0;
 }
 
-bool copy_hurry(struct copy_engines *c, uint64_t tag, enum copy_urgency urgency)
+bool copy_hurry(struct copy_engines *c, const struct flow_client *client, uint64_t tag,
+                enum copy_urgency urgency)
 {
     for (int u = 0; u < COPY_URGENCIES; u++) {
-        struct waiting **at = find(&c->line[u], tag);
+        struct waiting **at = find(&c->line[u], client, tag);
         if (at) {
             struct waiting *w = *at;
             unlink_at(&c->line[u], at);
@@ -133,10 +146,10 @@ bool copy_hurry(struct copy_engines *c, uint64_t tag, enum copy_urgency urgency)
     return false;
 }
 
-bool copy_cancel(struct copy_engines *c, uint64_t tag)
+bool copy_cancel(struct copy_engines *c, const struct flow_client *client, uint64_t tag)
 {
     for (int u = 0; u < COPY_URGENCIES; u++) {
-        struct waiting **at = find(&c->line[u], tag);
+        struct waiting **at = find(&c->line[u], client, tag);
         if (at) {
             struct waiting *w = *at;
             unlink_at(&c->line[u], at);
@@ -145,12 +158,6 @@ bool copy_cancel(struct copy_engines *c, uint64_t tag)
         }
     }
     return false;
-}
-
-void copy_watch(struct copy_engines *c, void (*started)(void *ctx, sim_ns now, uint64_t tag), void *ctx)
-{
-    c->started = started;
-    c->started_ctx = ctx;
 }
 
 uint32_t copy_waiting(const struct copy_engines *c)

@@ -2,7 +2,9 @@
  *
  * Copy engines: a GPU has a few per direction, and a copy that has begun is not interrupted. Copies wait
  * for an engine in two lines, urgent before speculative, each in order of submission; on an engine the
- * calls cost their time before the first byte. So a demand load waits at most for the copies under way. */
+ * calls cost their time before the first byte. So a demand load waits at most for the copies under way.
+ * Clients that share an engine take turns, as streams of a GPU do: nobody waits for all that another one
+ * has in line. */
 #ifndef STEELYARD_COPY_H
 #define STEELYARD_COPY_H
 
@@ -15,7 +17,8 @@ struct copy_job {
     double bytes;
     uint32_t calls; /* asynchronous copy calls that it is made of */
     enum copy_urgency urgency;
-    uint64_t tag;   /* of the flow, for the owner of the fabric */
+    uint64_t tag;   /* of the flow, for its client */
+    const struct flow_client *client; /* NULL: whoever polls the fabric */
 };
 
 struct copy_engines; /* of one GPU and direction */
@@ -27,13 +30,20 @@ struct copy_engines *copy_new(struct fabric *f, uint32_t n_engines, sim_ns call_
 int copy_submit(struct copy_engines *c, sim_ns now, const struct copy_job *j, struct err *e);
 /* A flow that copy_submit started has ended: its engine takes the next job. Errors as above. */
 int copy_ended(struct copy_engines *c, sim_ns now, struct err *e);
-/* A job that still waits becomes urgent (or not); false when none with this tag waits. */
-bool copy_hurry(struct copy_engines *c, uint64_t tag, enum copy_urgency urgency);
-/* Takes a job that still waits out; false when none with this tag waits. */
-bool copy_cancel(struct copy_engines *c, uint64_t tag);
-/* `started` hears of each job that an engine takes, also from inside copy_submit and copy_ended. */
-void copy_watch(struct copy_engines *c, void (*started)(void *ctx, sim_ns now, uint64_t tag), void *ctx);
+/* A job of the client that still waits becomes urgent (or not); false when none with this tag waits. */
+bool copy_hurry(struct copy_engines *c, const struct flow_client *client, uint64_t tag,
+                enum copy_urgency urgency);
+/* Takes a job of the client that still waits out; false when none with this tag waits. */
+bool copy_cancel(struct copy_engines *c, const struct flow_client *client, uint64_t tag);
 uint32_t copy_waiting(const struct copy_engines *c);
 uint32_t copy_running(const struct copy_engines *c);
+
+/* Between one GPU and the memory of its host: everything that the GPU loads and stores there goes over
+ * these, whoever it belongs to. */
+struct gpu_link {
+    struct fabric *fabric;
+    struct topo_route in, out; /* to the GPU, back */
+    struct copy_engines *engine_in, *engine_out;
+};
 
 #endif

@@ -19,6 +19,7 @@
 #define MAX_WEIGHT  1024.0
 
 struct flow {
+    const struct flow_client *client;
     uint64_t tag, seq;
     sim_wide key;       /* waiting: start of the transfer; ended: end in whole ns, in ticks */
     double bytes;
@@ -461,7 +462,7 @@ flow_id fabric_start_flow(struct fabric *f, sim_ns now, const struct flow_spec *
         return id;
     }
     struct flow *w = &f->flows[id];
-    *w = (struct flow){.tag = s->tag, .seq = f->next_seq++, .bytes = s->bytes,
+    *w = (struct flow){.client = s->client, .tag = s->tag, .seq = f->next_seq++, .bytes = s->bytes,
                        .left_bytes = s->bytes, .weight = s->weight > 0 ? s->weight : 1,
                        .n_path = s->n_path};
     if (s->n_path) {
@@ -486,16 +487,48 @@ sim_ns fabric_next(const struct fabric *f)
     return ns_up(ended < t ? ended : t);
 }
 
-bool fabric_poll(struct fabric *f, sim_ns now, uint64_t *ret_tag)
+static flow_id take_ended(struct fabric *f, sim_ns now)
 {
     advance(f, tick_of(now));
     if (f->ended.n == 0 || heap_key(f, &f->ended) > tick_of(now)) {
-        return false;
+        return FLOW_NONE;
     }
     flow_id id = heap_pop(f, &f->ended);
-    *ret_tag = f->flows[id].tag;
     f->spare[f->n_spare++] = id;
+    return id;
+}
+
+bool fabric_poll(struct fabric *f, sim_ns now, uint64_t *ret_tag)
+{
+    flow_id id = take_ended(f, now);
+    if (id == FLOW_NONE) {
+        return false;
+    }
+    *ret_tag = f->flows[id].tag;
     return true;
+}
+
+static int deliver_at(struct fabric *f, sim_ns t, struct err *e)
+{
+    for (flow_id id = take_ended(f, t); id != FLOW_NONE; id = take_ended(f, t)) {
+        const struct flow_client *c = f->flows[id].client;
+        int rc = c ? c->ended(c->ctx, t, f->flows[id].tag, e) : 0;
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+int fabric_deliver(struct fabric *f, sim_ns now, struct err *e)
+{
+    for (sim_ns t = fabric_next(f); t <= now && t != SIM_NEVER; t = fabric_next(f)) {
+        int rc = deliver_at(f, t, e);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return 0;
 }
 
 double fabric_link_bytes(const struct fabric *f, link_id l)

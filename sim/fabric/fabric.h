@@ -36,6 +36,13 @@ int fabric_add_link(struct fabric *f, const struct link_spec *spec, link_id *ret
 flow_id fabric_start(struct fabric *f, sim_ns now, const link_id *path, uint32_t n_path, double bytes,
                      uint32_t copies, uint64_t tag);
 
+/* Who moves things over a fabric that several share, and hears of what becomes of them (fabric_deliver). */
+struct flow_client {
+    int (*ended)(void *ctx, sim_ns now, uint64_t tag, struct err *e);
+    void (*started)(void *ctx, sim_ns now, uint64_t tag); /* a copy engine has taken it; NULL = never mind */
+    void *ctx;
+};
+
 /* The same with everything said. Weights make sharing weighted max-min: where flows compete, they get
  * shares in proportion (1/1024..1024, 0 means 1). `delay_ns` (>= 0) comes before the latencies: work
  * of the host or of a copy engine that takes no bandwidth. */
@@ -47,6 +54,7 @@ struct flow_spec {
     double weight;
     sim_ns delay_ns;
     uint64_t tag;
+    const struct flow_client *client; /* NULL: whoever calls fabric_poll */
 };
 flow_id fabric_start_flow(struct fabric *f, sim_ns now, const struct flow_spec *s);
 
@@ -56,6 +64,11 @@ sim_ns fabric_next(const struct fabric *f);
 /* Advance to `now` and take one flow that has ended by then: true and its tag. Call until false.
  * Order: by end time, then by start order. An end is rounded up to the next nanosecond. */
 bool fabric_poll(struct fabric *f, sim_ns now, uint64_t *ret_tag);
+
+/* Advance to `now`; of each flow that has ended by then its client hears, in the order of fabric_poll, at the
+ * time of the end: what it starts then starts in time. Flows of nobody end unheard. SIM_E_* of a client
+ * ends it. */
+int fabric_deliver(struct fabric *f, sim_ns now, struct err *e);
 
 /* Bytes that have passed a link by the last `now`, and the time during which it had an active flow. */
 double fabric_link_bytes(const struct fabric *f, link_id l);

@@ -269,7 +269,7 @@ static bool anything_coming(const struct layers *x, uint32_t m)
 {
     for (uint32_t j = 0; j < x->view.env.experts; j++) {
         uint8_t state = x->view.state[expert_item(&x->view, m, j)];
-        bool queued = state == EXPERT_QUEUED && copy_running(x->store.engine[0]) > 0; /* else it lacks a slot */
+        bool queued = state == EXPERT_QUEUED && store_copies(&x->store); /* else it lacks a slot */
 
         if (x->gpu_load[j] > 0 && (queued || state == EXPERT_IN_FLIGHT)) {
             return true;

@@ -68,6 +68,7 @@ static int check(const struct run_config *c, const struct llm_shape *m, const st
 static int store_settings(struct store_config *s, const struct run_config *c, const struct llm_shape *m,
                           const struct gpu_profile *g, struct err *e)
 {
+    const struct gpu_link *shared = s->shared;
     struct pcie_config pc = {.gen = g ? g->pcie_gen : 0, .lanes = g ? g->pcie_lanes : 0,
                              .max_payload_byte = (uint32_t)c->pcie_payload, .read_request_byte = 512};
     double down = c->experts_link > 0 ? c->experts_link : pcie_read_bytes_per_s(&pc);
@@ -84,6 +85,7 @@ static int store_settings(struct store_config *s, const struct run_config *c, co
         .calls = (uint32_t)c->experts_calls, .pieces = (uint32_t)c->experts_pieces,
         .writeback = c->experts_writeback, .h2d_bytes_per_s = down,
         .d2h_bytes_per_s = back > 0 ? back : down, .call_ns = (sim_ns)llround(c->pcie_copy_s * 1e9),
+        .shared = shared,
     };
     return 0;
 }
@@ -120,9 +122,10 @@ static int open_offload(struct expert_run *x, struct layers_config *lc, const st
 
 int experts_open(struct expert_run *x, const struct run_config *c, const struct llm_shape *m,
                  const struct gpu_profile *g, const struct cost_ops *cost, const void *cost_state,
-                 struct timeline *t, struct arena *a, struct err *e)
+                 const struct gpu_link *link, struct timeline *t, struct arena *a, struct err *e)
 {
-    struct layers_config lc = {.llm = m, .cost = cost, .cost_state = cost_state, .check = c->check, .timeline = t};
+    struct layers_config lc = {.llm = m, .cost = cost, .cost_state = cost_state, .check = c->check, .timeline = t,
+                               .store.shared = link};
 
     if (check(c, m, g, e) < 0) {
         return e->code;

@@ -18,10 +18,10 @@ struct expert_run {
 /* Weights that lie in GPU memory, over all ranks. */
 double experts_weight_bytes(const struct run_config *c, const struct llm_shape *m);
 
-/* Does nothing for executor=whole, which takes no offload. Always close. */
+/* `link`: what experts are copied over, shared with KV; NULL = a link of their own. Does nothing for executor=whole, which takes no offload. Always close. */
 int experts_open(struct expert_run *x, const struct run_config *c, const struct llm_shape *m,
                  const struct gpu_profile *g, const struct cost_ops *cost, const void *cost_state,
-                 struct timeline *t, struct arena *a, struct err *e);
+                 const struct gpu_link *link, struct timeline *t, struct arena *a, struct err *e);
 void experts_close(struct expert_run *x);
 
 /* Time of the steps so far over what the cost model says of them without offload; 1 where there is none. */

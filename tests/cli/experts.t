@@ -58,3 +58,13 @@ $ steelyard run --trace 'synth:uniform{rates=1,requests=4,prompt=8,output=32}' -
 $ steelyard run o.json --set experts.link=25
 2> steelyard: a step waits for experts for more than 73 minutes: is experts.link, 25 bytes a second, what was meant?
 ? 2
+
+# KV that is swapped and experts that are loaded share the GPU's link, its copy engines and their books; skipping or not, nothing changes.
+$ printf '{"trace": "synth:programs{rate=0.3,mix=1,programs=8,turns=1..4,think_mu=1,context=1500,ttft=0,tbt=0}", "load": {"sessions": true}, "model": "deepseek-v2-lite", "gpu": "a100-80g-pcie", "cost": "roofline", "executor": "layers", "experts": {"rate": 0.8, "prefetch": "pre-gated"}, "batcher": "vllm-v0{version=0.3}", "policy": "fastswitch", "kv": {"tokens": 4000, "offload": "swap", "sessions": true}, "check": true}' > both.json
+$ for s in sync async; do steelyard run both.json --set kv.swap=$s --format csv > a.csv; steelyard run both.json --set kv.swap=$s --no-skip --format csv | cmp - a.csv; grep -E '^(completed|kv_copied_in|expert_h2d_bytes)' a.csv; done
+1> completed,20,1
+1> kv_copied_in,13,1
+1> expert_h2d_bytes,1711170650112,byte
+1> completed,20,1
+1> kv_copied_in,13,1
+1> expert_h2d_bytes,1733904826368,byte

@@ -78,10 +78,10 @@ static void test_two_engines(void **state)
     submit(&b, 0, 10, COPY_SPECULATIVE, 4);
     submit(&b, 0, 10, COPY_SPECULATIVE, 5);
     assert_int_equal(copy_running(b.c), 2);
-    assert_true(copy_hurry(b.c, 5, COPY_URGENT));
-    assert_false(copy_hurry(b.c, 1, COPY_URGENT)); /* it runs */
-    assert_true(copy_cancel(b.c, 4));
-    assert_false(copy_cancel(b.c, 4));
+    assert_true(copy_hurry(b.c, NULL, 5, COPY_URGENT));
+    assert_false(copy_hurry(b.c, NULL, 1, COPY_URGENT)); /* it runs */
+    assert_true(copy_cancel(b.c, NULL, 4));
+    assert_false(copy_cancel(b.c, NULL, 4));
     submit(&b, 0, 10, COPY_SPECULATIVE, 6); /* goes behind 3, though 4 was the last */
     expect(&b, 210, 1);
     expect(&b, 210, 2);
