@@ -7,15 +7,16 @@
  *   - a rank holds (experts + redundant)/ranks of them and gets `imbalance` times its even share of
  *     (token, expert) pairs: the busiest rank is waited for;
  *   - dispatch sends a token in fp8 with a scale per 128 values, combine gets it back in 16 bit
- *     (DeepEP README), once per expert (low-latency kernels) or once per node (normal kernels, routing
- *     limited to 4 groups of experts);
+ *     (DeepEP README), once per expert (low-latency kernels) or once per node and from there over NVLink
+ *     (normal kernels, routing limited to 4 nodes: models/reach.h);
  *   - with overlap the batch is cut in two, and while one half computes the other travels (DeepSeek's
  *     dual batches, CloudMatrix's microbatches): the longer of both, but weights are read twice.
- * Bandwidths, where not given, are DeepEP's on H800 with 50 GB/s of network a GPU, by number of ranks. */
+ * Bandwidths, where not given, are DeepEP's on H800 with 50 GB/s of network a GPU. */
 #include <math.h>
 
 #include "models/cost.h"
 #include "models/llm.h"
+#include "models/reach.h"
 
 enum { KERNEL_LOW_LATENCY, KERNEL_NORMAL };
 
@@ -61,14 +62,17 @@ static const struct opt_row ep_options[] = {
     OPT_END,
 };
 
-/* DeepEP README, GB/s by ranks, dispatch and combine. Low latency: 128 tokens a rank; normal: 4096, EP8
- * inside a node, the others as the bandwidth of the network. */
+/* DeepEP README, GB/s of its low-latency kernels by ranks, dispatch and combine of 128 tokens a rank. */
 struct bandwidth {
     double ranks, dispatch, combine;
 };
 static const struct bandwidth low_latency[] = {{8, 98, 127}, {16, 63, 74},  {32, 48, 53},
                                                {64, 43, 46}, {128, 39, 39}, {256, 39, 40}};
-static const struct bandwidth normal[] = {{8, 153, 158}, {16, 43, 43}, {32, 58, 57}, {64, 51, 50}};
+/* The same of its normal kernels, 4096 tokens a rank: NVLink from EP8; the network from EP32, where 58 and 57 GB/s are
+ * printed and a quarter of what is counted stays on its node. EP64 follows within 4 %, EP16 is 9 to 13 % slower. */
+static const struct reach_rates normal_dispatch = {43.5e9, 153e9}, normal_combine = {42.75e9, 158e9};
+
+#define RANKS_PER_NODE 8
 
 /* Between two sizes by the logarithm of the ranks, beyond the ends as at the end. */
 static struct bandwidth bandwidth_at(const struct bandwidth *b, size_t n, double ranks)
@@ -89,19 +93,46 @@ static struct bandwidth bandwidth_at(const struct bandwidth *b, size_t n, double
                               b[i].combine + w * (b[i + 1].combine - b[i].combine)};
 }
 
+static double or_else(double known, double assumed)
+{
+    return known > 0 ? known : assumed;
+}
+
+static struct reach reach_of(const struct ep_state *s)
+{
+    return (struct reach){.experts = s->experts, .per_tok = s->per_tok, .ranks = (double)s->ranks,
+                          .per_node = RANKS_PER_NODE, .node_limit = 4};
+}
+
+/* Normal kernels at a bandwidth that was given: as DeepEP counts, nodes over the network, GPUs inside of one node. */
+static void init_normal(struct ep_state *s, double dispatch, double combine)
+{
+    struct reach r = reach_of(s);
+    struct reach_mean m = reach_mean(&r);
+    double copies = s->ranks > RANKS_PER_NODE ? m.nodes : m.gpus;
+
+    s->dispatch_s = s->dispatch_gb_s > 0 ? copies * dispatch / (1e9 * s->dispatch_gb_s)
+                                         : reach_normal_s(&r, &normal_dispatch, dispatch);
+    s->combine_s = s->combine_gb_s > 0 ? copies * combine / (1e9 * s->combine_gb_s)
+                                       : reach_normal_s(&r, &normal_combine, combine);
+    s->bytes_per_s = copies * dispatch / s->dispatch_s;
+}
+
+static void init_low_latency(struct ep_state *s, double dispatch, double combine)
+{
+    struct bandwidth b = bandwidth_at(low_latency, sizeof(low_latency) / sizeof(low_latency[0]), (double)s->ranks);
+
+    s->bytes_per_s = 1e9 * or_else(s->dispatch_gb_s, b.dispatch);
+    s->dispatch_s = s->per_tok * dispatch / s->bytes_per_s;
+    s->combine_s = s->per_tok * combine / (1e9 * or_else(s->combine_gb_s, b.combine));
+}
+
+/* Bytes of one copy: fp8 with a 4-byte scale per 128 values; 16 bit. */
 static void init_transfers(struct ep_state *s, double hidden)
 {
-    bool normal_kernel = s->kernel == KERNEL_NORMAL;
-    struct bandwidth b = normal_kernel
-                             ? bandwidth_at(normal, sizeof(normal) / sizeof(normal[0]), (double)s->ranks)
-                             : bandwidth_at(low_latency, sizeof(low_latency) / sizeof(low_latency[0]),
-                                            (double)s->ranks);
-    double nodes = fmin(4, ceil((double)s->ranks / 8));
-    double copies = normal_kernel ? (nodes > 1 ? nodes : s->per_tok) : s->per_tok;
+    void (*init)(struct ep_state *, double, double) = s->kernel == KERNEL_NORMAL ? init_normal : init_low_latency;
 
-    s->bytes_per_s = 1e9 * (s->dispatch_gb_s > 0 ? s->dispatch_gb_s : b.dispatch);
-    s->dispatch_s = copies * hidden * (1 + 4.0 / 128) / s->bytes_per_s;
-    s->combine_s = copies * hidden * 2 / (1e9 * (s->combine_gb_s > 0 ? s->combine_gb_s : b.combine));
+    init(s, hidden * (1 + 4.0 / 128), hidden * 2);
 }
 
 static int check(const struct ep_state *s, const struct cost_env *env, struct err *e)
@@ -161,11 +192,6 @@ static int ep_init(void *state, struct cost_env *env, struct err *e)
 static double tokens_of(const struct batch_shape *b)
 {
     return (double)b->prefill_tok + b->n_decode;
-}
-
-static double or_else(double known, double assumed)
-{
-    return known > 0 ? known : assumed;
 }
 
 /* Experts of one layer on the busiest rank; all ranks bring the tokens of b. */
@@ -255,8 +281,6 @@ static int ep_outside(const void *state, const struct batch_shape *b)
 
     return s->base->outside && s->base->outside(s->base_state, b);
 }
-
-#define RANKS_PER_NODE 8
 
 static void ep_spread(const void *state, struct cost_spread *ret)
 {

@@ -82,16 +82,37 @@ static void read_shares(struct reader *r, const cJSON *obj, const char *op, stru
     }
 }
 
+static void read_normal(struct reader *r, const cJSON *obj, const char *op, struct collective_table *t)
+{
+    static const char *const keys[] = {"net_gb_per_s", "nvlink_gb_per_s"};
+    const cJSON *v = reader_object(r, obj, op, "normal", false);
+
+    if (v) {
+        const char *at = reader_join(r, op, "normal");
+        reader_keys(r, v, at, keys, 2);
+        t->normal.net = 1e9 * reader_double(r, v, at, keys[0], 1e-3, 1e6, (double)NAN);
+        t->normal.nvlink = 1e9 * reader_double(r, v, at, keys[1], 1e-3, 1e6, (double)NAN);
+    }
+}
+
+static bool is_expert_op(enum collective_op op)
+{
+    return op == COLLECTIVE_DISPATCH || op == COLLECTIVE_COMBINE;
+}
+
 static void read_op(struct reader *r, struct collective_model *m, enum collective_op op)
 {
-    static const char *const keys[] = {"overlap", "rank_share", "ll", "ll128", "simple", "nvls"};
+    static const char *const keys[] = {"overlap", "rank_share", "ll", "ll128", "simple"};
+    static const char *const reduce_keys[] = {"overlap", "rank_share", "ll", "ll128", "simple", "nvls"};
+    static const char *const expert_keys[] = {"overlap", "rank_share", "ll", "ll128", "simple", "normal"};
     const char *where = op_names[op];
     const cJSON *v = reader_object(r, r->root, "", where, false);
     struct collective_table *t = &m->op[op];
     if (!v) {
         return;
     }
-    reader_keys(r, v, where, keys, op == COLLECTIVE_ALL_REDUCE ? 6 : 5);
+    bool more = op == COLLECTIVE_ALL_REDUCE || is_expert_op(op);
+    reader_keys(r, v, where, !more ? keys : is_expert_op(op) ? expert_keys : reduce_keys, more ? 6 : 5);
     t->known = true;
     t->overlap = reader_double(r, v, where, "overlap", 1, 64, 1);
     read_shares(r, v, where, t);
@@ -101,8 +122,14 @@ static void read_op(struct reader *r, struct collective_model *m, enum collectiv
     if (op == COLLECTIVE_ALL_REDUCE) {
         t->nvls = read_cost(r, v, where, "nvls");
     }
-    if (r->rc == 0 && t->proto[COLLECTIVE_SIMPLE].gb_per_s <= 0) {
-        reader_fail(r, where, "needs at least the protocol 'simple'");
+    if (is_expert_op(op)) {
+        read_normal(r, v, where, t);
+    }
+    if (r->rc == 0 && t->proto[COLLECTIVE_SIMPLE].gb_per_s <= 0 && t->normal.net <= 0) {
+        reader_fail(r, where, is_expert_op(op) ? "needs 'simple' or 'normal'" : "needs at least the protocol 'simple'");
+    }
+    if (r->rc == 0 && t->normal.net > 0 && t->proto[COLLECTIVE_SIMPLE].gb_per_s > 0) {
+        reader_fail(r, reader_join(r, where, "normal"), "goes without 'simple'");
     }
     if (r->rc == 0 && t->proto[COLLECTIVE_SIMPLE].max_bytes > 0) {
         reader_fail(r, reader_join(r, where, "simple.max_bytes"), "the last protocol has no limit");
@@ -165,7 +192,7 @@ int collective_load(struct collective_model *ret, const char *name, const char *
 /* Bytes that a rank puts on the wire, as a multiple of the size. */
 static double wire_share(const struct collective_call *c)
 {
-    if (c->op == COLLECTIVE_DISPATCH || c->op == COLLECTIVE_COMBINE) {
+    if (is_expert_op(c->op)) {
         return 1;
     }
     return op_rounds[c->op] * (c->ranks - 1) / c->ranks;
@@ -240,6 +267,20 @@ static bool is_beyond(const struct collective_cost *k, const struct collective_c
     return k->max_bytes > 0 && c->bytes > k->max_bytes * pow(c->ranks / 2.0, k->max_growth);
 }
 
+static bool is_routed(const struct reach *r)
+{
+    return r->per_tok >= 1 && r->experts >= r->per_tok && r->per_node >= 1 && r->node_limit >= 0;
+}
+
+/* c->bytes count a copy per expert. */
+static double normal_us(const struct collective_table *t, const struct collective_call *c)
+{
+    struct reach r = c->routed;
+
+    r.ranks = c->ranks;
+    return 1e6 * reach_normal_s(&r, &t->normal, c->bytes / r.per_tok);
+}
+
 double collective_us(const struct collective_model *m, const struct collective_call *c,
                      enum collective_algo a, enum collective_proto p)
 {
@@ -247,6 +288,10 @@ double collective_us(const struct collective_model *m, const struct collective_c
     const struct collective_cost *k = &t->proto[p];
     if (c->ranks < 2) {
         return 0;
+    }
+    if (t->normal.net > 0) {
+        bool whole = a == COLLECTIVE_RING && p == COLLECTIVE_SIMPLE && is_routed(&c->routed);
+        return whole ? normal_us(t, c) : HUGE_VAL;
     }
     if (a == COLLECTIVE_NVLS) {
         return p == COLLECTIVE_SIMPLE ? nvls_us(m, c) : HUGE_VAL;
@@ -279,6 +324,10 @@ int collective_time(const struct collective_model *m, const struct collective_ca
     if (c->ranks < 2) {
         ret->us = 0;
         return 0;
+    }
+    if (m->op[c->op].normal.net > 0 && !is_routed(&c->routed)) {
+        return err_set(e, SIM_E_CONFIG, "%s by %s needs the routing: experts of a layer and of a token, GPUs of a node",
+                       op_names[c->op], m->name);
     }
     for (int a = COLLECTIVE_RING; a <= COLLECTIVE_NVLS; a++) {
         for (int p = 0; p < COLLECTIVE_PROTOS; p++) {

@@ -14,13 +14,15 @@
  *
  * Dispatch and combine are the two halves of expert parallelism: each rank sends its tokens to the ranks of
  * their experts and gets the results back. Their `bytes` are what one rank sends, a copy per token and
- * expert (collective_expert_bytes), as DeepEP counts.
+ * expert (collective_expert_bytes), as DeepEP counts. Kernels that relay a token inside of its node ("normal" in a
+ * file: models/reach.h) need to be told of the routing, too.
  *
  * Started by the host one by one (eager), an operation cannot be shorter than what the host needs to
  * start it; captured in a CUDA graph it can. */
 #ifndef STEELYARD_COLLECTIVE_H
 #define STEELYARD_COLLECTIVE_H
 
+#include "models/reach.h"
 #include "sim/core/arena.h"
 #include "sim/core/err.h"
 #include "sim/core/types.h"
@@ -68,6 +70,7 @@ struct collective_table {
     double overlap; /* q of LL and LL128 */
     struct collective_cost proto[COLLECTIVE_PROTOS];
     struct collective_cost nvls; /* all-reduce only; gb_per_s 0 = none */
+    struct reach_rates normal;   /* dispatch and combine only; net 0 = each copy goes by itself */
 };
 
 struct collective_model {
@@ -90,6 +93,7 @@ struct collective_call {
     uint32_t ranks, nodes; /* nodes 0 = 1; ranks are spread evenly */
     double bytes;
     double host_us; /* host time to start it (the model's host_us when eager); 0 in a CUDA graph */
+    struct reach routed; /* of a dispatch or combine by normal kernels; its ranks are taken from above */
 };
 
 struct collective_choice {

@@ -12,7 +12,7 @@ static void use(const struct collective_model *m)
 {
     for (int op = 0; op < COLLECTIVE_OPS; op++) {
         for (uint32_t n = 2; m->op[op].known && n <= 64; n *= 2) {
-            struct collective_call c = {(enum collective_op)op, n, n > 8 ? n / 8 : 1, 1e6, m->host_us};
+            struct collective_call c = {(enum collective_op)op, n, n > 8 ? n / 8 : 1, 1e6, m->host_us, {256, 8, 0, 8, 4}};
             struct collective_choice r;
             if (collective_time(m, &c, &r, NULL) != 0 || !isfinite(r.us) || r.us < 0) {
                 abort();

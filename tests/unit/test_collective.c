@@ -56,7 +56,7 @@ static void test_by_hand(void **state)
     struct err e = {0};
     struct collective_model m;
     assert_int_equal(parse(&m, tiny, &a, &e), 0);
-    struct collective_call c = {COLLECTIVE_ALL_REDUCE, 2, 1, 30e3, 0};
+    struct collective_call c = {.op = COLLECTIVE_ALL_REDUCE, .ranks = 2, .nodes = 1, .bytes = 30e3, .host_us = 0};
     assert_true(near(collective_us(&m, &c, COLLECTIVE_RING, COLLECTIVE_LL), sqrt(45)));
     assert_true(near(time_of(&m, c), sqrt(45)));
     assert_true(isinf(collective_us(&m, &c, COLLECTIVE_RING, COLLECTIVE_LL128)));
@@ -68,7 +68,7 @@ static void test_by_hand(void **state)
     assert_true(near(r.us, 55) && r.algo == COLLECTIVE_NVLS);
     assert_true(near(collective_busbw(&c, 40), 100));
     /* 12 us of work and a host that needs 12: the cube root of two cubes */
-    c = (struct collective_call){COLLECTIVE_ALL_GATHER, 2, 1, 0, 22};
+    c = (struct collective_call){.op = COLLECTIVE_ALL_GATHER, .ranks = 2, .nodes = 1, .bytes = 0, .host_us = 22};
     assert_true(near(time_of(&m, c), 22 * cbrt(2)));
     c.ranks = 1;
     assert_true(time_of(&m, c) == 0);
@@ -83,7 +83,7 @@ static void test_ranks(void **state)
     struct arena a = {0};
     struct collective_model m;
     assert_int_equal(parse(&m, tiny, &a, NULL), 0);
-    struct collective_call c = {COLLECTIVE_ALL_REDUCE, 4, 1, 4e6, 0};
+    struct collective_call c = {.op = COLLECTIVE_ALL_REDUCE, .ranks = 4, .nodes = 1, .bytes = 4e6, .host_us = 0};
     assert_true(near(collective_us(&m, &c, COLLECTIVE_RING, COLLECTIVE_SIMPLE), 32 + 120 + 2.5));
     assert_true(near(collective_us(&m, &c, COLLECTIVE_TREE, COLLECTIVE_SIMPLE), 32 + 240 + 2.5));
     /* two nodes of two: 4 of the 6 steps are between them; the tree goes one up, one down, and 2 inside */
@@ -109,6 +109,8 @@ static void test_errors(void **state)
         {"{\"all_reduce\": {\"overlap\": 0.5}}", "tiny.json:1:28: key 'all_reduce.overlap': 0.5 is outside"},
         {"{\"all_reduce\": {\"rank_share\": {\"8\": 1, \"2\": 1}}}", "in rising order"},
         {"{\"all_reduce\": {\"rank_share\": {\"x\": 1}}}", "numbers of ranks"},
+        {"{\"dispatch\": {}}", "needs 'simple' or 'normal'"},
+        {"{\"combine\": {\"normal\": {\"net_gb_per_s\": 1}}}", "key 'combine.normal.nvlink_gb_per_s': is missing"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct arena a = {0};
@@ -124,9 +126,9 @@ static void test_errors(void **state)
     struct collective_model m;
     struct collective_choice r;
     assert_int_equal(parse(&m, tiny, &a, NULL), 0);
-    struct collective_call odd = {COLLECTIVE_ALL_REDUCE, 7, 2, 1, 0};
-    struct collective_call none = {COLLECTIVE_ALL_TO_ALL, 2, 1, 1, 0};
-    struct collective_call nan = {COLLECTIVE_ALL_REDUCE, 2, 1, (double)NAN, 0};
+    struct collective_call odd = {.op = COLLECTIVE_ALL_REDUCE, .ranks = 7, .nodes = 2, .bytes = 1, .host_us = 0};
+    struct collective_call none = {.op = COLLECTIVE_ALL_TO_ALL, .ranks = 2, .nodes = 1, .bytes = 1, .host_us = 0};
+    struct collective_call nan = {.op = COLLECTIVE_ALL_REDUCE, .ranks = 2, .nodes = 1, .bytes = (double)NAN, .host_us = 0};
     assert_int_equal(collective_time(&m, &odd, &r, NULL), SIM_E_CONFIG);
     assert_int_equal(collective_time(&m, &none, &r, NULL), SIM_E_CONFIG);
     assert_int_equal(collective_time(&m, &nan, &r, NULL), SIM_E_CONFIG);
@@ -148,15 +150,44 @@ static void test_experts(void **state)
     assert_true(out == 7569408 && back == 14680064);
     for (size_t i = 0; i < 6; i++) {
         uint32_t n = (uint32_t)rows[i][0];
-        struct collective_call d = {COLLECTIVE_DISPATCH, n, 1, out, 0};
-        struct collective_call c = {COLLECTIVE_COMBINE, n, 1, back, 0};
+        struct collective_call d = {.op = COLLECTIVE_DISPATCH, .ranks = n, .nodes = 1, .bytes = out, .host_us = 0};
+        struct collective_call c = {.op = COLLECTIVE_COMBINE, .ranks = n, .nodes = 1, .bytes = back, .host_us = 0};
         assert_true(fabs(time_of(&m, d) / rows[i][1] - 1) < 0.001);
         assert_true(fabs(time_of(&m, c) / rows[i][2] - 1) < 0.001);
         d.bytes *= 2;
         assert_true(fabs(time_of(&m, d) / rows[i][1] - 2) < 0.002);
     }
-    struct collective_call between = {COLLECTIVE_DISPATCH, 24, 1, out, 0};
+    struct collective_call between = {.op = COLLECTIVE_DISPATCH, .ranks = 24, .nodes = 1, .bytes = out, .host_us = 0};
     assert_true(time_of(&m, between) > 118 && time_of(&m, between) < 155);
+    arena_release(&a);
+}
+
+/* 256 experts, 8 a token. One node: 1 - C(224,8)/C(256,8) = .66183 of its 8 GPUs are hit, 5.2947. Two nodes:
+ * 1.99302, half of them remote. Four: 3.61421, three quarters. Eight, held to four: all four, 7/8 of them remote.
+ * (Binomials by hand; a simulation of DeepEP's test says 5.31, 1.993, 3.622, 3.985.) 4096 tokens of 7392 bytes. */
+static void test_normal_kernels(void **state)
+{
+    (void)state;
+    static const double want[][3] = {{8, 0, 5.294652}, {16, 1.993020 / 2, 6.523280}, {32, 3.614214 * .75, 7.2668},
+                                     {64, 3.5, 7.359370}};
+    struct arena a = {0};
+    struct err e = {0};
+    struct collective_model m;
+    assert_int_equal(collective_load(&m, "deepep-h800-normal", getenv("STEELYARD_DATA"), &a, &e), 0);
+    struct collective_call c = {COLLECTIVE_DISPATCH, 8, 1, collective_expert_bytes(4096, 8, 7168, true), 0,
+                                {256, 8, 0, 8, 4}};
+    for (size_t i = 0; i < 4; i++) {
+        struct reach r = {256, 8, want[i][0], 8, 4};
+        struct reach_mean got = reach_mean(&r);
+        assert_true(fabs(got.remote - want[i][1]) < 1e-5 && fabs(got.gpus - want[i][2]) < 1e-5);
+        c.ranks = (uint32_t)want[i][0];
+        double us = 4096 * 7392 * 1e-3 * fmax(want[i][1] / 43.5, want[i][2] / 153);
+        assert_true(fabs(time_of(&m, c) / us - 1) < 1e-5);
+    }
+    c.routed = (struct reach){0};
+    struct collective_choice r;
+    assert_int_equal(collective_time(&m, &c, &r, &e), SIM_E_CONFIG);
+    assert_non_null(strstr(e.msg, "needs the routing"));
     arena_release(&a);
 }
 
@@ -165,7 +196,8 @@ static void test_monotone(void **state)
 {
     (void)state;
     static const char *const names[] = {"nvlink3-a100", "nvlink4-h100", "nvlink5-b200", "pcie4-l40s",
-                                        "pcie5-rtx-pro-6000", "h100-tcpx-2x8", "deepep-h800-low-latency"};
+                                        "pcie5-rtx-pro-6000", "h100-tcpx-2x8", "deepep-h800-low-latency",
+                                        "deepep-h800-normal"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct arena a = {0};
         struct err e = {0};
@@ -177,7 +209,7 @@ static void test_monotone(void **state)
             for (uint32_t n = 2; m.op[op].known && n <= m.max_ranks; n *= 2) {
                 double last = 0;
                 for (double bytes = 1; bytes < 1e11; bytes *= 1.7) {
-                    double us = time_of(&m, (struct collective_call){(enum collective_op)op, n, 1, bytes, 0});
+                    double us = time_of(&m, (struct collective_call){(enum collective_op)op, n, 1, bytes, 0, {256, 8, 0, 8, 4}});
                     assert_true(us >= last && us > 0);
                     last = us;
                 }
@@ -291,7 +323,7 @@ static void test_ring_on_machine(void **state)
     struct ring_spec s = {.map = b.m, .fabric = b.f, .ranks = ranks, .n_ranks = 8, .bytes = 1e9,
                           .rounds = 14};
     assert_int_equal(ring_begin(&r, &s, 0, &b.a, &e), 0);
-    struct collective_call c = {COLLECTIVE_ALL_REDUCE, 8, 1, 1e9, 0};
+    struct collective_call c = {.op = COLLECTIVE_ALL_REDUCE, .ranks = 8, .nodes = 1, .bytes = 1e9, .host_us = 0};
     double busbw = collective_busbw(&c, (double)run_ring(&b, &r) * 1e-3);
     assert_true(busbw > 41.1 && busbw < 56.4);
     arena_release(&b.a);
@@ -398,7 +430,7 @@ static void test_peaks(void **state)
     assert_int_equal(collective_load(&m, "nvlink4-h100", getenv("STEELYARD_DATA"), &a, NULL), 0);
     static const double want[][2] = {{2, 348}, {4, 365}, {6, 443}, {8, 476}};
     for (size_t i = 0; i < 4; i++) {
-        struct collective_call c = {COLLECTIVE_ALL_REDUCE, (uint32_t)want[i][0], 1, 8589934592.0, 23};
+        struct collective_call c = {.op = COLLECTIVE_ALL_REDUCE, .ranks = (uint32_t)want[i][0], .nodes = 1, .bytes = 8589934592.0, .host_us = 23};
         double got = collective_busbw(&c, time_of(&m, c));
         if (fabs(got / want[i][1] - 1) > (want[i][0] < 8 ? 0.05 : 0.10)) {
             fail_msg("%g GPUs: %g GB/s, measured %g", want[i][0], got, want[i][1]);
@@ -415,6 +447,7 @@ int main(void)
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_monotone),
         cmocka_unit_test(test_experts),
+        cmocka_unit_test(test_normal_kernels),
         cmocka_unit_test(test_ring_closed_form),
         cmocka_unit_test(test_ring_slow_port),
         cmocka_unit_test(test_ring_on_machine),

@@ -462,6 +462,42 @@ static int deepep(struct repro *p, struct err *e)
     return 0;
 }
 
+/* The same, normal kernels: 4096 tokens a rank, routing held to 4 nodes. Printed is what the test counts (a copy per node
+ * that a token's experts lie on, its own among them; on one node, per GPU) over the time. */
+static int normal_rate(struct repro *p, const struct collective_model *m, uint32_t ranks, bool combine, double published,
+                       struct err *e)
+{
+    struct collective_call c = {.op = combine ? COLLECTIVE_COMBINE : COLLECTIVE_DISPATCH, .ranks = ranks,
+                                .bytes = collective_expert_bytes(4096, 8, 7168, !combine),
+                                .routed = {256, 8, ranks, 8, 4}};
+    struct reach_mean r = reach_mean(&c.routed);
+    double counted = c.bytes / 8 * (ranks > 8 ? r.nodes : r.gpus);
+    const char *row = arena_printf(&p->ar, "%s, EP%u", collective_op_name(c.op), ranks);
+    struct collective_choice got;
+
+    if (!row) {
+        return no_memory(e);
+    }
+    return collective_time(m, &c, &got, e) < 0 ? e->code
+                                               : repro_number(p, row, "GB/s", published, counted / got.us * 1e-3, 0.05, e);
+}
+
+static int deepep_normal(struct repro *p, struct err *e)
+{
+    static const double want[][3] = {{8, 153, 158}, {16, 43, 43}, {32, 58, 57}, {64, 51, 50}};
+    struct collective_model m;
+
+    if (load(p, "deepep-h800-normal", &m, e) < 0) {
+        return e->code;
+    }
+    for (size_t i = 0; i < 2 * COUNT(want); i++) {
+        if (normal_rate(p, &m, (uint32_t)want[i / 2][0], i % 2, want[i / 2][1 + i % 2], e) < 0) {
+            return e->code;
+        }
+    }
+    return 0;
+}
+
 const struct reproduction reproductions_links[] = {
     {"pcie-rates", "PCI Express by arithmetic", "payload rates by generation and payload size", pcie_rates},
     {"pcie-shift", "rtx6kpro", "eight GPUs write to each other through two switch chips", pcie_shift},
@@ -472,5 +508,6 @@ const struct reproduction reproductions_links[] = {
     {"nccl-scaling", "nccl-collectives-bench", "ring and NVLS all-reduce on 2, 4 and 6 H100", nccl_scaling},
     {"nccl-pcie", "rtx6kpro", "all-reduce over PCIe 5.0", nccl_pcie},
     {"deepep", "DeepEP README", "low-latency dispatch and combine", deepep},
+    {"deepep-normal", "DeepEP README", "normal dispatch and combine, as its test counts bytes", deepep_normal},
     {NULL, NULL, NULL, NULL},
 };
