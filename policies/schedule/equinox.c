@@ -29,6 +29,14 @@ struct equinox {
     uint32_t rfc_cap, charged_cap;
 };
 
+/* The first of enum vtc_lift: "max" lifts by what one client's counter was, and here there are two. */
+static const struct opt_choice lift_choices[] = {
+    [VTC_LIFT_ARTIFACT] = {"artifact", "the least counters of the others that wait, nothing if nobody waits"},
+    [VTC_LIFT_PAPER] = {"paper", "as artifact; if nobody waits, the counters of the last client to leave"},
+    [VTC_LIFT_OFF] = {"off", "never"},
+    {NULL, NULL},
+};
+
 #define ROW(n, t, field, lo, hi, d, u, h)                                                          \
     {.name = n, .type = t, .offset = offsetof(struct equinox, field), .min = lo, .max = hi,        \
      .def = d, .unit = u, .help = h}
@@ -38,8 +46,8 @@ static const struct opt_row equinox_options[] = {
     ROW("delta", OPT_DOUBLE, delta, 0, 1e3, "0.1", "1", "what a second of latency takes off service"),
     METER_WEIGHT_ROWS_OF(struct equinox, vtc.conf, "4"),
     {.name = "lift", .type = OPT_CHOICE, .offset = offsetof(struct equinox, vtc.lift),
-     .def = "artifact", .help = "what both counters are raised to; as in vtc, but not max",
-     .choices = vtc_lift_choices},
+     .def = "artifact", .help = "what both counters of a client are raised to when it comes back",
+     .choices = lift_choices},
     PREDICTOR_ROW(struct equinox, predictor_spec, "mope"),
     ROW("prefill_time", OPT_DOUBLE, prefill_s, 0, 10, "0.0002", "s", "prefill of a prompt token"),
     ROW("token_time", OPT_DOUBLE, token_s, 1e-6, 10, "0.03", "s", "a decode step"),
@@ -54,9 +62,6 @@ static int equinox_init(void *st, struct policy_env *env, struct err *e)
     struct equinox *q = st;
     if (q->alpha + q->beta <= 0) {
         return err_set(e, SIM_E_CONFIG, "policy 'equinox': alpha and beta are both 0");
-    }
-    if (q->vtc.lift == VTC_LIFT_MAX) {
-        return err_set(e, SIM_E_CONFIG, "policy 'equinox': 'max' is a lift of vtc alone");
     }
     int rc = vtc_init(&q->vtc, env, e);
     return rc < 0 ? rc : predictor_open(&q->predictor, q->predictor_spec, env, "equinox", e);

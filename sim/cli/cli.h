@@ -90,6 +90,8 @@ int config_resolve(struct run_config *ret, const struct config_args *a,
 /* What has to hold before a run starts and one row alone cannot say: a trace is named, the pool is given
  * once. config_resolve has looked at names and options of policy, batcher and cost already. */
 int config_check(const struct run_config *c, struct err *e);
+/* One line into `out` for each key that was set and changes nothing, as experts.evict with executor=whole. */
+void config_warn_idle(const struct config_origin *rows, size_t n, FILE *out, struct arena *ar);
 /* The fully resolved configuration as one JSON object (keys in table order): what a database stores,
  * what `config expand` prints and what can be fed back. */
 char *config_to_json(const struct run_config *c, bool pretty, struct arena *ar);

@@ -14,7 +14,7 @@ static const char usage[] =
     "\n"
     "Prints a name and a line about each. 'steelyard explain NAME' says more.\n"
     "\n"
-    "  --json             as a JSON array, with sources, units, ranges and defaults\n"
+    "  --json             as a JSON array, with sources, units, ranges and defaults (or --format json)\n"
     "  --data-dir DIR     folder with llms/, gpus/ and topologies/\n";
 
 extern const struct subcommand cmd_list;
@@ -115,15 +115,25 @@ static int find_kind(const char *word, enum catalog_kind *ret, struct err *e)
     return cli_not_known("list", word, names, CATALOG_KINDS, " (steelyard help list)", SIM_E_USAGE, e);
 }
 
+static int find_format(const char *word, bool *ret_json, struct err *e)
+{
+    static const char *const names[] = {"text", "json"};
+    *ret_json = strcmp(word, "json") == 0;
+    return *ret_json || strcmp(word, "text") == 0
+               ? 0
+               : cli_not_known("format", word, names, 2, " (text, json)", SIM_E_USAGE, e);
+}
+
 static int run(int argc, char **argv, struct err *e)
 {
     const char *what = NULL;
-    const char *data_dir = NULL;
+    const char *data_dir = NULL, *format = NULL;
     bool json = false;
     for (int i = 1; i < argc; i++) {
         int rc = cli_flag_value("--data-dir", argc, argv, &i, &data_dir, e);
-        if (rc < 0) {
-            return rc;
+        rc = rc == 0 ? cli_flag_value("--format", argc, argv, &i, &format, e) : rc;
+        if (rc < 0 || (format && find_format(format, &json, e) < 0)) {
+            return e->code;
         }
         if (rc == 0 && cli_flag("--json", argv, i)) {
             json = true;

@@ -317,11 +317,14 @@ static int run(int argc, char **argv, struct err *e)
     struct arena ar = {0};
     struct options o = {0};
     struct run_config c;
+    struct config_origin *origin = NULL;
+    size_t n = 0;
     int rc = parse(&o, argc, argv, &ar, e);
-    rc = rc == 0 ? config_resolve(&c, &o.args, NULL, NULL, &ar, e) : rc;
+    rc = rc == 0 ? config_resolve(&c, &o.args, &origin, &n, &ar, e) : rc;
     rc = rc == 0 ? config_check(&c, e) : rc;
     if (rc == 0) {
         rc = o.dry_run ? dry_run(&c, &ar, e) : simulate(&o, &c, &ar, e);
+        config_warn_idle(origin, rc == 0 ? n : 0, stderr, &ar);
     }
     arena_release(&ar);
     return rc;

@@ -5,8 +5,10 @@
 
 #include <errno.h>
 #include <gsl/gsl_errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sim/core/json.h"
 
@@ -130,6 +132,13 @@ static int dispatch(int argc, char **argv, struct err *e)
     return cmd->run(argc - 1, argv + 1, e);
 }
 
+/* "| head" has seen enough: no news to whoever asked for it. */
+static bool reader_left(void)
+{
+    struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
+}
+
 /* Results that did not arrive are a failure, however well they were computed. */
 static int close_stdout(int status)
 {
@@ -139,7 +148,9 @@ static int close_stdout(int status)
     if ((!failed && !ferror(stdout)) || status == err_exit_status(SIM_E_IO)) {
         return status; /* nothing is wrong, or it has been said already */
     }
-    fprintf(stderr, "steelyard: standard output: %s\n", why ? strerror(why) : "write error");
+    if (!reader_left()) {
+        fprintf(stderr, "steelyard: standard output: %s\n", why ? strerror(why) : "write error");
+    }
     return err_exit_status(SIM_E_IO);
 }
 

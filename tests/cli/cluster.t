@@ -35,6 +35,7 @@ $ for router in $(steelyard list routers | cut -d' ' -f1); do steelyard run c.js
 # One replica prints what it prints without a router, and its requests have no column for it.
 $ steelyard run c.json --replicas 1 --router d2lpm > a.txt; steelyard run c.json --replicas 1 --requests r.csv | cmp - a.txt; head -1 r.csv
 1> request,client,status,input_tokens,output_tokens,cached_tokens,preemptions,arrival_s,admit_s,first_token_s,finish_s,ttft_ms,tpot_ms,e2el_ms,measured_ttft_ms,measured_e2el_ms,reason
+2> steelyard: --router: router=d2lpm changes nothing without replicas above 1
 # A router takes options like a policy, on the command line and in a file.
 $ printf '{"trace": "t.csv", "cost": "linear{set=custom,prefill_a=10,decode_a=10}", "kv.tokens": 4096, "replicas": 2, "router": {"name": "cache-aware", "threshold": 0.5}}' > d.json
 $ steelyard run d.json | sed -n 5p; steelyard run c.json --router 'cache-aware{threshold=0.5}' | cmp - <(steelyard run d.json)

@@ -98,7 +98,7 @@ static void test_equinox_bad(void **state)
     (void)state;
     static const char *const bad[] = {"equinox{alpha=0, beta=0}", "equinox{lift=max}",
                                       "equinox{predictor=mop}"};
-    static const char *const says[] = {"alpha and beta are both 0", "lift of vtc alone",
+    static const char *const says[] = {"alpha and beta are both 0", "is not artifact, paper or off",
                                        "did you mean 'mope'"};
     for (size_t i = 0; i < 3; i++) {
         struct harness h;
