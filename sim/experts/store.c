@@ -76,7 +76,8 @@ static bool take_tables(struct store *s)
     s->began_ns = arena_calloc(s->arena, n, sizeof *s->began_ns);
     s->used = arena_calloc(s->arena, s->rooms, sizeof *s->used);
     s->slots = arena_calloc(s->arena, s->rooms, sizeof *s->slots);
-    return s->state && s->held && s->needed && s->want && s->behind && s->again && s->pieces_left &&
+    s->later = arena_calloc(s->arena, n, sizeof *s->later);
+    return s->later && s->state && s->held && s->needed && s->want && s->behind && s->again && s->pieces_left &&
            s->began_ns && s->used && s->slots;
 }
 
@@ -364,14 +365,72 @@ static int piece_ended(void *ctx, sim_ns now, uint64_t tag, struct err *e)
     return store_kick(s, now, e);
 }
 
+static struct store_later *later_at(const struct store *s, uint32_t i)
+{
+    return &s->later[(s->later_first + i) % s->items];
+}
+
+static sim_ns next_later(const struct store *s)
+{
+    return s->later_n > 0 ? later_at(s, 0)->when : SIM_NEVER;
+}
+
+static int come_into_line(struct store *s, sim_ns now, struct err *e)
+{
+    while (next_later(s) <= now) {
+        uint32_t item = later_at(s, 0)->item;
+
+        s->later_first = (s->later_first + 1) % s->items;
+        s->later_n--;
+        store_request(s, item, STORE_GUESS);
+    }
+    return store_kick(s, now, e);
+}
+
+void store_request_later(struct store *s, uint32_t item, sim_ns when)
+{
+    uint32_t at = s->later_n;
+
+    if (s->later_n == s->items) {
+        return;
+    }
+    for (; at > 0 && later_at(s, at - 1)->when > when; at--) {
+        *later_at(s, at) = *later_at(s, at - 1);
+    }
+    *later_at(s, at) = (struct store_later){when, item};
+    s->later_n++;
+}
+
+/* Guesses of `layer` that are still being worked out come too late. */
+static void forget_later(struct store *s, uint32_t layer)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < s->later_n; i++) {
+        struct store_later l = *later_at(s, i);
+
+        if (l.item / s->cfg.experts != layer) {
+            *later_at(s, n++) = l;
+        }
+    }
+    s->later_n = n;
+}
+
 int store_advance(struct store *s, sim_ns now, struct err *e)
 {
+    for (sim_ns t = next_later(s); t <= now && t != SIM_NEVER; t = next_later(s)) {
+        if (fabric_deliver(s->fabric, t, e) < 0 || come_into_line(s, t, e) < 0) {
+            return e->code;
+        }
+    }
     return fabric_deliver(s->fabric, now, e);
 }
 
 sim_ns store_next(const struct store *s)
 {
-    return fabric_next(s->fabric);
+    sim_ns wire = fabric_next(s->fabric), guess = next_later(s);
+
+    return wire < guess ? wire : guess;
 }
 
 /* ---- requests ---- */
@@ -431,6 +490,20 @@ void store_hold(struct store *s, uint32_t item)
     s->held[item] = 1;
 }
 
+static void give_up_half(struct store *s, uint32_t layer)
+{
+    uint32_t item = s->half;
+
+    if (item == EXPERT_NONE || item / s->cfg.experts != layer || s->needed[item]) {
+        return;
+    }
+    s->half = EXPERT_NONE;
+    s->state[item] = EXPERT_ABSENT;
+    s->used[room_of(s, item)]--;
+    s->outstanding--;
+    s->n.cancelled++;
+}
+
 void store_gate(struct store *s, uint32_t layer)
 {
     uint32_t from = layer * s->cfg.experts;
@@ -441,6 +514,8 @@ void store_gate(struct store *s, uint32_t layer)
             take_out(s, i);
         }
     }
+    forget_later(s, layer);
+    give_up_half(s, layer);
 }
 
 /* ---- invariants ---- */

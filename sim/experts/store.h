@@ -55,6 +55,11 @@ struct store {
     uint32_t *behind;    /* next in line */
     uint32_t half;       /* guess of which some pieces are here, EXPERT_NONE = none */
     sim_ns *began_ns;    /* of the piece on the wire */
+    struct store_later {
+        sim_ns when;
+        uint32_t item;
+    } *later;            /* ring of [items], by time: guesses still being worked out */
+    uint32_t later_first, later_n;
     struct fabric *fabric;
     link_id link[2];
     struct topo_route way[2];
@@ -84,6 +89,9 @@ sim_ns store_next(const struct store *s);
 enum store_want { STORE_GUESS, STORE_SURE, STORE_DEMAND };
 /* `item` is wanted on the GPU: true when it is there. It gets into line; store_kick starts copies. */
 bool store_request(struct store *s, uint32_t item, enum store_want want);
+/* A guess that comes into line at `when`, if its layer's gate has not decided by then. At most one per item at a
+ * time. */
+void store_request_later(struct store *s, uint32_t item, sim_ns when);
 /* Start what can start: after requests, and when slots may have become free. */
 int store_kick(struct store *s, sim_ns now, struct err *e);
 /* A copy to the GPU is under way, or waits for the engine. */
@@ -99,7 +107,7 @@ void store_need(struct store *s, uint32_t item, bool needed);
 /* A prefetcher has named `item` for a gate to come: it stays until then, unless a demand needs the slot. */
 void store_hold(struct store *s, uint32_t item);
 /* The gate of `layer` has decided: what a prefetcher asked for and nobody needs is taken out of the line,
- * and holds on the layer's experts end. */
+ * and holds on the layer's experts end; a guess that is half here and that nobody needs is given up. */
 void store_gate(struct store *s, uint32_t layer);
 
 /* --check: slots, states, bytes, no load lost. */

@@ -3,6 +3,7 @@
  * The walk over the layers. What happens in a MoE layer with offload is in moe.c. */
 #include "sim/layers/executor.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "sim/layers/moe.h"
@@ -14,15 +15,33 @@ static uint32_t predict(void *ctx, uint32_t layer, double recall, struct expert_
     return routing_predict(&((struct layers *)ctx)->routing, layer, recall, ret);
 }
 
-static bool want(void *ctx, uint32_t layer, uint32_t expert, bool urgent)
+static uint32_t name(struct layers *x, uint32_t layer, uint32_t expert)
 {
-    struct layers *x = ctx;
     uint32_t item = expert_item(&x->view, layer, expert);
 
     x->named[item] = 1;
     x->any_named[layer] = true;
     store_hold(&x->store, item);
-    return store_request(&x->store, item, urgent ? STORE_SURE : STORE_GUESS);
+    return item;
+}
+
+static bool want(void *ctx, uint32_t layer, uint32_t expert, bool urgent)
+{
+    struct layers *x = ctx;
+
+    return store_request(&x->store, name(x, layer, expert), urgent ? STORE_SURE : STORE_GUESS);
+}
+
+static bool want_after(void *ctx, uint32_t layer, uint32_t expert, double seconds)
+{
+    struct layers *x = ctx;
+    uint32_t item = name(x, layer, expert);
+
+    if (expert_is_here(&x->view, item)) {
+        return true;
+    }
+    store_request_later(&x->store, item, moe_now(x) + (sim_ns)llround(seconds * 1e9));
+    return false;
 }
 
 static uint32_t copies_waiting(void *ctx)
@@ -54,7 +73,7 @@ static uint64_t next_use(void *ctx, uint32_t item)
     return steps * layers + layer;
 }
 
-static const struct expert_services services = {predict, want, copies_waiting, gpu_s, layer_s, next_use};
+static const struct expert_services services = {predict, want, want_after, copies_waiting, gpu_s, layer_s, next_use};
 
 static void copied(void *ctx, uint32_t item, bool to_gpu, sim_ns from, sim_ns to)
 {

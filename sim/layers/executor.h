@@ -52,6 +52,7 @@ struct layers_counters {
     uint64_t bypassed, blocked_tok;
     uint64_t named, named_right, named_asked; /* by the prefetcher; of these needed; experts asked for where
                                                  it had named any */
+    uint64_t named_in_time;                   /* of `named`, there when the gate decides */
     sim_wide ticks, whole_ticks;  /* of all steps; as the cost model has them without offload */
     sim_wide gpu, wait_load, wait_cpu, cpu; /* GPU at work, waiting for copies, for the CPU; CPU at work */
 };

@@ -91,6 +91,7 @@ static void count_gate(struct layers *x, uint32_t m)
         n->decode_missed_pairs += asked && !hit && decode ? x->load[j] : 0;
         n->named += x->named[item];
         n->named_right += x->named[item] && asked;
+        n->named_in_time += x->named[item] && expert_is_here(&x->view, item);
         n->named_asked += asked && x->any_named[m];
         x->named[item] = 0;
     }

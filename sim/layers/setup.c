@@ -193,6 +193,10 @@ static size_t list_metrics(const struct expert_run *x, struct metric *m)
         {"expert_blocked_tokens", "1", share((double)n->blocked_tok, rows)},
         {"prefetch_recall", "1", share((double)n->named_right, (double)n->named_asked)},
         {"prefetch_precision", "1", share((double)n->named_right, (double)n->named)},
+        {"prefetch_in_time", "1", share((double)n->named_in_time, (double)n->named)},
+        /* GoodPred = accuracy x fetch rate (ProMoE, arXiv 2410.22134, 4.1) */
+        {"prefetch_good", "1", share((double)n->named_right, (double)n->named) *
+                                   share((double)n->named_in_time, (double)n->named)},
     };
 
     memcpy(m, all, sizeof all);
