@@ -96,6 +96,62 @@ static void test_join_and_hurry(void **state)
     close_bench(&b);
 }
 
+/* Guesses that are ready at 50 and 60, the later one named first; a gate of their layer between the two. */
+static void test_later(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct store_config c = plain;
+    c.slots = 4;
+    open_bench(&b, c, "lru");
+    store_request_later(&b.s, 1, 60);
+    store_request_later(&b.s, 0, 50);
+    store_request_later(&b.s, 4, 70);
+    assert_int_equal(store_next(&b.s), 50);
+    to(&b, 49);
+    assert_int_equal(b.s.state[0], EXPERT_ABSENT);
+    to(&b, 55);
+    assert_int_equal(b.s.state[0], EXPERT_IN_FLIGHT);
+    store_gate(&b.s, 0); /* too late for 1; 0 is on the wire, 4 is of the other layer */
+    to(&b, 159);
+    assert_int_equal(b.s.state[0], EXPERT_IN_FLIGHT);
+    assert_int_equal(b.s.state[1], EXPERT_ABSENT);
+    assert_int_equal(b.s.state[4], EXPERT_QUEUED);
+    to(&b, 160); /* 50 + 10 + 100 */
+    assert_int_equal(b.s.state[0], EXPERT_RESIDENT);
+    to(&b, 270);
+    assert_int_equal(b.s.state[4], EXPERT_RESIDENT);
+    assert_int_equal(b.s.n.requests, 2);
+    close_bench(&b);
+}
+
+/* In four pieces of 35: a demand comes in behind the first piece of a guess, whose layer's gate then does not
+ * need it. What is here of it is given up, and so is its slot. */
+static void test_half_given_up(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct store_config c = plain;
+    c.pieces = 4;
+    open_bench(&b, c, "lru");
+    assert_int_equal(ask(&b, 0, 0, STORE_GUESS), EXPERT_IN_FLIGHT);
+    assert_int_equal(ask(&b, 5, 4, STORE_DEMAND), EXPERT_QUEUED);
+    to(&b, 40);
+    assert_int_equal(b.s.state[4], EXPERT_IN_FLIGHT);
+    assert_int_equal(b.s.half, 0);
+    store_gate(&b.s, 1);
+    assert_int_equal(b.s.half, 0);
+    store_gate(&b.s, 0);
+    assert_int_equal(b.s.half, EXPERT_NONE);
+    assert_int_equal(b.s.state[0], EXPERT_ABSENT);
+    assert_int_equal(b.s.used[0], 0);
+    to(&b, 175); /* 5 pieces */
+    assert_int_equal(b.s.state[4], EXPERT_RESIDENT);
+    assert_true(fabs(b.s.n.h2d_bytes - 125) < 1e-9);
+    assert_int_equal(b.s.n.cancelled, 1);
+    close_bench(&b);
+}
+
 /* Two slots: what is needed is not evicted, what is held only for a demand; a guess in line takes no
  * slot, and none begins while a demand waits for one. */
 static void test_who_may_be_evicted(void **state)
@@ -732,6 +788,61 @@ static void test_hybrid(void **state)
     /* GPU 10, 20, 30 against CPU 28 with the third: the least loaded goes there. */
     hybrid(spec, false, (const uint32_t[]){4, 3, 1, 0, 0, 0}, "012", "2");
 }
+/* ---- prefetch ---- */
+
+struct asked {
+    uint32_t layer, expert[4], n;
+    double recall, seconds;
+};
+
+static uint32_t two_guesses(void *ctx, uint32_t layer, double recall, struct expert_guess *ret)
+{
+    struct asked *a = ctx;
+
+    a->layer = layer;
+    a->recall = recall;
+    ret[0] = (struct expert_guess){5, 3};
+    ret[1] = (struct expert_guess){2, 1};
+    return 2;
+}
+
+static bool note_wish(void *ctx, uint32_t layer, uint32_t expert, double seconds)
+{
+    struct asked *a = ctx;
+
+    assert_int_equal(layer, a->layer);
+    a->expert[a->n++] = expert;
+    a->seconds = seconds;
+    return false;
+}
+
+/* At the input of layer 0 the experts of layer 2 are named, 84.7 - 5 % rightly and 0.2 ms later; of the last two
+ * layers' inputs nothing is made. */
+static void test_stride(void **state)
+{
+    (void)state;
+    const struct expert_services ops = {.predict = two_guesses, .want_after = note_wish};
+    struct arena a = {0};
+    struct err e = {0};
+    struct asked asked = {0};
+    struct expert_view v = {.env = {.arena = &a, .layers = 4, .experts = 8}, .ops = &ops, .ctx = &asked};
+    const struct prefetch_ops *p;
+    void *st;
+
+    assert_int_equal(prefetch_open("stride", &p, &st, &a, &e), 0);
+    assert_int_equal(p->init(st, &v.env, &e), 0);
+    p->before_attention(st, &v, 2);
+    p->before_attention(st, &v, 3);
+    assert_int_equal(asked.n, 0);
+    p->before_attention(st, &v, 0);
+    assert_int_equal(asked.layer, 2);
+    assert_int_equal(asked.n, 2);
+    assert_int_equal(asked.expert[0], 5);
+    assert_int_equal(asked.expert[1], 2);
+    assert_true(fabs(asked.recall - 0.797) < 1e-12 && fabs(asked.seconds - 200e-6) < 1e-15);
+    arena_release(&a);
+}
+
 
 static void test_names(void **state)
 {
@@ -748,7 +859,7 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_join_and_hurry), cmocka_unit_test(test_who_may_be_evicted),
+        cmocka_unit_test(test_join_and_hurry), cmocka_unit_test(test_later), cmocka_unit_test(test_stride), cmocka_unit_test(test_half_given_up), cmocka_unit_test(test_who_may_be_evicted),
         cmocka_unit_test(test_gate_drops_guesses), cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_writeback), cmocka_unit_test(test_global), cmocka_unit_test(test_shallow),
         cmocka_unit_test(test_lru), cmocka_unit_test(test_lfu), cmocka_unit_test(test_static),
