@@ -297,6 +297,10 @@ const struct metric_def metric_glossary[] = {
      "that it had named.", OWN},
     {"prefetch_precision", "1", G_MOE, "Prefetch precision",
      "Of the experts that the prefetcher had named for a layer, the share that its gate asked for.", OWN},
+    {"prefetch_in_time", "1", G_MOE, "Prefetched in time",
+     "Of the experts that the prefetcher had named for a layer, the share that was there when its gate decided.", OWN},
+    {"prefetch_good", "1", G_MOE, "Good predictions",
+     "ProMoE's GoodPred: precision times the share in time.", "ProMoE (arXiv 2410.22134), 4.1"},
 
     {"replicas", "1", G_REPL, "Replicas", "Engines behind the router.", OWN},
     {"replica_request_spread", "1", G_REPL, "Requests of the fullest (x mean)",
