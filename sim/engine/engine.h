@@ -331,11 +331,23 @@ int step_plan(struct engine *e, struct step *s);
 int step_complete(struct engine *e, struct step *s);
 /* j identical decode steps complete without being walked. */
 void steps_complete(struct engine *e, struct step *s, uint64_t j, sim_ns end_ns);
+/* Blocks of waiting `r` whose content the cache on the GPU has. */
+uint32_t request_hit_blocks(struct engine *e, req_id r);
 sim_ns request_last_token(const struct engine *e, req_id r);
 void gaps_forget(struct engine *e, req_id r);
 int gaps_owe(struct engine *e, req_id r);
 /* Time at which the next arrival reaches the queue. */
 sim_ns arrival_visible(const struct engine *e);
+/* Why `r` can never be served, or NULL. */
+const char *request_hopeless(struct engine *e, req_id r);
+/* The next one from the workload; all that have reached the queue by now. */
+int arrivals_fetch(struct engine *e);
+int arrivals_drain(struct engine *e);
+/* `s` begins, once what it waits for is there: when it ends, from its cost or from the epoch it continues. */
+void step_start(struct engine *e, struct step *s);
+/* How many further steps that end before `until` would be planned exactly like the last one; jump over `j`. */
+uint64_t epoch_skippable(struct engine *e, sim_ns until);
+int epoch_jump(struct engine *e, uint64_t j);
 int request_leave(struct engine *e, req_id r, bool rejected, const char *why);
 /* Context of running `r` in the decodes of `s`, its new token included; 0 = it is not among them. */
 uint64_t step_context(const struct engine *e, const struct step *s, req_id r);
