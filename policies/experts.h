@@ -54,10 +54,17 @@ struct expert_services {
     bool (*want_after)(void *ctx, uint32_t layer, uint32_t expert, double seconds);
     /* Copies to the GPU that wait for their turn. */
     uint32_t (*copies_waiting)(void *ctx);
+    /* Until the copy of `expert` on the wire is through, if nothing slows it down; HUGE_VAL when it is not on the
+     * wire. Until the link is free of what is on the wire, and with `demands` also of the copies in line that the
+     * layer under way waits for. */
+    double (*arrives_s)(void *ctx, uint32_t layer, uint32_t expert);
+    double (*link_free_s)(void *ctx, bool demands);
     /* Time of `experts` different experts with `pairs` (token, expert) pairs in one kernel on the GPU; of
      * one layer without its routed experts. */
     double (*gpu_s)(void *ctx, uint32_t experts, uint32_t pairs);
     double (*layer_s)(void *ctx);
+    /* Time of an expert on the CPU, as the miss policy's cpu_s; HUGE_VAL when it never computes there. */
+    double (*cpu_s)(void *ctx, uint32_t load, bool first);
     /* With EXPERTS_FUTURE only: gates until the next use of `item` by a sequence of this step, were each to go
      * on for ever; far ones are all alike. */
     uint64_t (*next_use)(void *ctx, uint32_t item);

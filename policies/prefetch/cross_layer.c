@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The next layers' gates on this layer's hidden state, nearest layer first (HybriMoE looks 3 ahead). Only while nothing else waits for the link, so that a guess about a far layer
+ * The next layers' gates on this layer's hidden state, nearest layer first: as far as HybriMoE looks, whose own
+ * choice among them is `impact`. Only while nothing else waits for the link, so that a guess about a far layer
  * does not stand in front of one about a near layer. */
 #include "policies/prefetch/ahead.h"
 
@@ -41,7 +42,7 @@ static void cross_layer_routed(void *st, const struct expert_view *v, const stru
 const struct prefetch_ops prefetch_cross_layer = {
     .name = "cross-layer",
     .summary = "the gates of the next layers, while the link has room",
-    .source = "HybriMoE (arXiv 2504.05897), 3 layers",
+    .source = "three layers as HybriMoE (arXiv 2504.05897)",
     .state_size = sizeof(struct cross_layer),
     .options = cross_layer_options,
     .init = cross_layer_init,

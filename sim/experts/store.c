@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim/experts/store.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { TO_GPU, TO_HOST };
@@ -182,6 +183,50 @@ static void take_out(struct store *s, uint32_t item)
     s->held[item] = 0;
     s->outstanding--;
     s->n.cancelled++;
+}
+
+/* ---- when ---- */
+
+static double piece_s(const struct store *s)
+{
+    uint32_t calls = (s->cfg.calls + s->cfg.pieces - 1) / s->cfg.pieces;
+
+    return s->cfg.expert_bytes / s->cfg.pieces / s->cfg.h2d_bytes_per_s + 1e-9 * (double)(calls * s->cfg.call_ns);
+}
+
+/* Of the piece that has been given to the copy engine, which may wait there for others (KV). */
+static double piece_left_s(const struct store *s, sim_ns now)
+{
+    bool begun = s->started[TO_GPU] > s->ended[TO_GPU];
+    double left = piece_s(s) - (begun ? 1e-9 * (double)(now - s->began_ns[s->last_tag / STORE_PIECES]) : 0);
+
+    return left > 0 ? left : 0;
+}
+
+double store_arrives_s(const struct store *s, uint32_t item, sim_ns now)
+{
+    bool copies = store_copies(s), now_its = copies && s->last_tag / STORE_PIECES == item;
+
+    if (s->state[item] != EXPERT_IN_FLIGHT) {
+        return HUGE_VAL;
+    }
+    return (copies ? piece_left_s(s, now) : 0) + (s->pieces_left[item] - now_its) * piece_s(s);
+}
+
+/* A guess lets a demand pass after the piece on the wire. */
+double store_link_free_s(const struct store *s, bool demands, sim_ns now)
+{
+    double free_s = 0;
+
+    if (store_copies(s)) {
+        uint32_t item = (uint32_t)(s->last_tag / STORE_PIECES);
+
+        free_s = piece_left_s(s, now) + (s->want[item] == STORE_GUESS ? 0 : (s->pieces_left[item] - 1) * piece_s(s));
+    }
+    for (uint32_t i = s->line[1].first; demands && i != EXPERT_NONE; i = s->behind[i]) {
+        free_s += s->needed[i] ? s->cfg.pieces * piece_s(s) : 0;
+    }
+    return free_s;
 }
 
 /* ---- copies ---- */

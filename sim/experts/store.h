@@ -101,6 +101,9 @@ static inline bool store_copies(const struct store *s)
 }
 /* Experts in line. */
 uint32_t store_waiting(const struct store *s);
+/* See struct expert_services; at the link's full rate. */
+double store_arrives_s(const struct store *s, uint32_t item, sim_ns now);
+double store_link_free_s(const struct store *s, bool demands, sim_ns now);
 
 /* The layer under way needs `item` (or no longer): while it does it is not evicted. */
 void store_need(struct store *s, uint32_t item, bool needed);

@@ -49,6 +49,20 @@ static uint32_t copies_waiting(void *ctx)
     return store_waiting(&((struct layers *)ctx)->store);
 }
 
+static double arrives_s(void *ctx, uint32_t layer, uint32_t expert)
+{
+    const struct layers *x = ctx;
+
+    return store_arrives_s(&x->store, expert_item(&x->view, layer, expert), moe_now(x));
+}
+
+static double link_free_s(void *ctx, bool demands)
+{
+    const struct layers *x = ctx;
+
+    return store_link_free_s(&x->store, demands, moe_now(x));
+}
+
 static double gpu_s(void *ctx, uint32_t experts, uint32_t pairs)
 {
     const struct layers *x = ctx;
@@ -63,6 +77,13 @@ static double layer_s(void *ctx)
     return (double)(x->parts.attn + x->parts.shared) / SIM_TICKS_PER_NS / 1e9;
 }
 
+static double cpu_s(void *ctx, uint32_t load, bool first)
+{
+    const struct layers_config *c = &((const struct layers *)ctx)->cfg;
+
+    return c->miss->cpu_s ? c->miss->cpu_s(c->miss_st, load, first) : HUGE_VAL;
+}
+
 /* Layers behind the one whose gate came last belong to this step, the others to the next. */
 static uint64_t next_use(void *ctx, uint32_t item)
 {
@@ -73,7 +94,10 @@ static uint64_t next_use(void *ctx, uint32_t item)
     return steps * layers + layer;
 }
 
-static const struct expert_services services = {predict, want, want_after, copies_waiting, gpu_s, layer_s, next_use};
+static const struct expert_services services = {
+    .predict = predict, .want = want, .want_after = want_after, .copies_waiting = copies_waiting,
+    .arrives_s = arrives_s, .link_free_s = link_free_s, .gpu_s = gpu_s, .layer_s = layer_s, .cpu_s = cpu_s, .next_use = next_use,
+};
 
 static void copied(void *ctx, uint32_t item, bool to_gpu, sim_ns from, sim_ns to)
 {

@@ -152,6 +152,42 @@ static void test_half_given_up(void **state)
     close_bench(&b);
 }
 
+/* When copies come: 110 each, two on their way, and one of another layer that is demanded. Between two pieces a
+ * guess waits for the demand that passes it. */
+static void test_arrival(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct store_config c = plain;
+    c.slots = 4;
+    open_bench(&b, c, "lru");
+    assert_true(store_link_free_s(&b.s, true, 0) <= 0);
+    ask(&b, 0, 0, STORE_GUESS);
+    ask(&b, 0, 1, STORE_GUESS);
+    assert_true(fabs(store_arrives_s(&b.s, 0, 0) - 110e-9) < 1e-15);
+    assert_true(fabs(store_arrives_s(&b.s, 0, 30) - 80e-9) < 1e-15);
+    assert_true(isinf(store_arrives_s(&b.s, 1, 30)) && isinf(store_arrives_s(&b.s, 2, 30)));
+    store_need(&b.s, 5, true);
+    ask(&b, 30, 5, STORE_DEMAND);
+    assert_true(fabs(store_link_free_s(&b.s, false, 40) - 70e-9) < 1e-15);
+    assert_true(fabs(store_link_free_s(&b.s, true, 40) - 180e-9) < 1e-15);
+    to(&b, 330);
+    store_need(&b.s, 5, false);
+    close_bench(&b);
+
+    c.pieces = 2; /* of 60 each */
+    open_bench(&b, c, "lru");
+    ask(&b, 0, 0, STORE_GUESS);
+    assert_true(fabs(store_arrives_s(&b.s, 0, 10) - 110e-9) < 1e-15);
+    assert_true(fabs(store_link_free_s(&b.s, true, 10) - 50e-9) < 1e-15);
+    ask(&b, 20, 1, STORE_DEMAND);
+    to(&b, 70); /* the demand's first piece, on the wire since 60, and its second one */
+    assert_true(fabs(store_link_free_s(&b.s, true, 70) - 110e-9) < 1e-15);
+    assert_true(fabs(store_arrives_s(&b.s, 0, 70) - 110e-9) < 1e-15);
+    to(&b, 240);
+    close_bench(&b);
+}
+
 /* Two slots: what is needed is not evicted, what is held only for a demand; a guess in line takes no
  * slot, and none begins while a demand waits for one. */
 static void test_who_may_be_evicted(void **state)
@@ -718,76 +754,6 @@ static void test_cpu_time(void **state)
     arena_release(&a);
 }
 
-static double ten_us(void *ctx, uint32_t experts, uint32_t pairs)
-{
-    (void)ctx;
-    (void)experts;
-    (void)pairs;
-    return 10e-6;
-}
-
-struct hybrid_case {
-    struct arena a;
-    struct err e;
-    struct expert_services ops;
-    struct expert_view v;
-    uint8_t state[6];
-    struct expert_token tok[13];
-    uint16_t expert[13], use[13];
-    uint8_t action[13];
-    uint32_t load[6];
-    struct layer_work w;
-};
-
-/* GPU 10 us an expert, link 30 us, CPU 8 us a token and 20 us once. `to_cpu` after the decision. */
-static void hybrid(const char *spec, bool prefill, const uint32_t load[6], const char *resident, const char *to_cpu)
-{
-    struct hybrid_case h = {.ops = {.gpu_s = ten_us}};
-    const struct miss_ops *ops;
-    void *st;
-    uint32_t n = 0;
-
-    h.v = (struct expert_view){.env = {.arena = &h.a, .layers = 1, .experts = 6, .top_k = 1, .rooms = 1, .slots = 6,
-                                       .expert_bytes = 1, .expert_params = 1, .load_s = 30e-6},
-                               .state = h.state, .ops = &h.ops};
-    assert_int_equal(miss_open(spec, &ops, &st, &h.a, &h.e), 0);
-    assert_int_equal(ops->init(st, &h.v.env, &h.e), 0);
-    for (uint32_t j = 0; j < 6; j++) {
-        h.state[j] = strchr(resident, (int)('0' + j)) ? EXPERT_RESIDENT : EXPERT_ABSENT;
-        for (uint32_t i = 0; i < load[j]; i++, n++) {
-            h.expert[n] = (uint16_t)j;
-            h.tok[n].prefill = prefill;
-        }
-    }
-    h.w = (struct layer_work){.n_tok = n, .k = 1, .tok = h.tok, .expert = h.expert, .load = load, .action = h.action,
-                              .use = h.use};
-    ops->decide(st, &h.v, &h.w);
-    for (uint32_t i = 0; i < n; i++) {
-        bool cpu = strchr(to_cpu, (int)('0' + h.expert[i])) != NULL;
-
-        assert_int_equal(h.action[i], cpu ? PAIR_CPU : PAIR_RUN);
-    }
-    arena_release(&h.a);
-}
-
-/* Loads 4 1 | 5 1 2, the first two there. GPU 0 (10), GPU 1 (20), CPU 3 (28), link 2 (30), GPU 2 (40),
- * CPU 4 (44, before the link's 60). With an idle CPU and nothing missing, it takes the least loaded. */
-static void test_hybrid(void **state)
-{
-    (void)state;
-    const char *spec = "hybrid{dram=1e15,flops=1e18,first_us=20,token_us=8}";
-
-    hybrid(spec, false, (const uint32_t[]){4, 1, 5, 1, 2, 0}, "01", "34");
-    hybrid(spec, true, (const uint32_t[]){4, 1, 5, 1, 2, 0}, "01", "34");
-    hybrid("hybrid{dram=1e15,flops=1e18,first_us=20,token_us=8,prefill_gpu=on}", true,
-           (const uint32_t[]){4, 1, 5, 1, 2, 0}, "01", "");
-    /* A slow CPU is left out; a fast one takes all that is missing (until 1, 3 and 8 us), and not what the
-     * GPU ends first (10 against 12). */
-    hybrid("hybrid{dram=1e15,flops=1e18,first_us=1000}", false, (const uint32_t[]){4, 1, 5, 1, 2, 0}, "01", "");
-    hybrid("hybrid{dram=1e15,flops=1e18,first_us=0,token_us=1}", false, (const uint32_t[]){4, 0, 5, 1, 2, 0}, "0", "234");
-    /* GPU 10, 20, 30 against CPU 28 with the third: the least loaded goes there. */
-    hybrid(spec, false, (const uint32_t[]){4, 3, 1, 0, 0, 0}, "012", "2");
-}
 /* ---- prefetch ---- */
 
 struct asked {
@@ -843,7 +809,6 @@ static void test_stride(void **state)
     arena_release(&a);
 }
 
-
 static void test_names(void **state)
 {
     (void)state;
@@ -859,14 +824,14 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_join_and_hurry), cmocka_unit_test(test_later), cmocka_unit_test(test_stride), cmocka_unit_test(test_half_given_up), cmocka_unit_test(test_who_may_be_evicted),
+        cmocka_unit_test(test_join_and_hurry), cmocka_unit_test(test_arrival), cmocka_unit_test(test_later), cmocka_unit_test(test_stride), cmocka_unit_test(test_half_given_up), cmocka_unit_test(test_who_may_be_evicted),
         cmocka_unit_test(test_gate_drops_guesses), cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_writeback), cmocka_unit_test(test_global), cmocka_unit_test(test_shallow),
         cmocka_unit_test(test_lru), cmocka_unit_test(test_lfu), cmocka_unit_test(test_static),
         cmocka_unit_test(test_arc), cmocka_unit_test(test_mrs), cmocka_unit_test(test_activation),
         cmocka_unit_test(test_buddy_choice), cmocka_unit_test(test_buddy_delta),
         cmocka_unit_test(test_buddy_entropy), cmocka_unit_test(test_skip), cmocka_unit_test(test_random_replacement), cmocka_unit_test(test_random),
-        cmocka_unit_test(test_cpu_time), cmocka_unit_test(test_hybrid), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_cpu_time), cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
