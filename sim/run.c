@@ -311,6 +311,13 @@ static int add_executor(struct run *r, struct engine_config *ec)
         ec->execute = layers_execute;
         ec->execute_ctx = &r->experts.layers;
     }
+    if (placement_open(&r->placement, r->cfg, r->has_llm ? &r->llm : NULL, r->cost, r->cost_state, r->arena, r->err) < 0) {
+        return r->err->code;
+    }
+    if (r->placement.open) {
+        ec->execute = balancer_execute;
+        ec->execute_ctx = &r->placement.balancer;
+    }
     return 0;
 }
 
@@ -441,6 +448,9 @@ static int check_single(struct run *r)
     if (r->cfg->executor == EXECUTOR_LAYERS) {
         return err_set(r->err, SIM_E_CONFIG, "executor=layers plays the memory of one engine: set replicas to 1");
     }
+    if (r->cfg->placement_policy) {
+        return err_set(r->err, SIM_E_CONFIG, "placement.policy plays the ranks of one engine: set replicas to 1");
+    }
     return 0;
 }
 
@@ -508,6 +518,7 @@ static void tear_down(struct run *r)
     }
     workload_close(&r->load);
     experts_close(&r->experts);
+    placement_close(&r->placement);
 }
 
 int run_execute(const struct run_config *c, const struct run_hooks *h, struct run_result *ret,

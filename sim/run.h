@@ -67,6 +67,13 @@ struct run_config {
     bool experts_overlap;     /* "experts.overlap": compute while missing experts are copied */
     double experts_link;      /* "experts.link": bytes/s from host to GPU; 0 = the GPU's PCIe */
     int64_t experts_calibration; /* tokens */
+    /* experts spread over ranks */
+    const char *placement_policy; /* "placement.policy"; NULL = the cost model's own assumption */
+    int64_t placement_replica;    /* "placement.replica": enum replica_choice */
+    int64_t placement_groups, placement_every, placement_window, placement_hold;
+    int64_t placement_layers, placement_sample;
+    bool placement_overlap;
+    double placement_share, placement_link, placement_node_link;
     /* engine */
     int64_t replicas;         /* "replicas" */
     const char *router;       /* "router": "cache-aware{threshold=0.5}" */

@@ -16,6 +16,7 @@
 #include "sim/layers/setup.h"
 #include "sim/observe/metrics.h"
 #include "sim/observe/plan_file.h"
+#include "sim/placement/setup.h"
 #include "sim/run.h"
 #include "sim/workload.h"
 
@@ -55,6 +56,7 @@ struct run {
     struct plan_file plan;
     struct timeline timeline;
     struct expert_run experts;
+    struct placement_run placement;
 };
 
 static inline int no_memory(struct run *r)

@@ -155,11 +155,18 @@ static int add_router_stats(struct run *r, struct run_result *ret)
     return append_stats(r, ret, stat, ops && ops->stats ? ops->stats(r->router.st, stat, MOST_POLICY_STATS) : 0);
 }
 
+/* Of steps, by what the cost model does not know of. */
+static double slowdown(const struct run *r)
+{
+    return experts_slowdown(&r->experts) * placement_slowdown(&r->placement);
+}
+
 int run_fill_result(struct run *r, struct run_result *ret)
 {
     metrics_add_up(&r->metrics);
-    if (metrics_finish(&r->metrics, capacity_req_s(r) / experts_slowdown(&r->experts), ret, r->err) < 0 ||
+    if (metrics_finish(&r->metrics, capacity_req_s(r) / slowdown(r), ret, r->err) < 0 ||
         add_policy_stats(r, ret) < 0 || experts_metrics(&r->experts, ret, r->arena, r->err) < 0 ||
+        placement_metrics(&r->placement, ret, r->arena, r->err) < 0 ||
         add_router_stats(r, ret) < 0) {
         return r->err->code;
     }

@@ -34,11 +34,11 @@ struct synth_router {
     /* options */
     const char *preset;
     int64_t experts, top_k, layers, dim, weights_seed, domains, domain_run;
-    double sigma_a, w_q, w_f, rho, sigma_n, c, temperature, domain_share, drift_tok;
+    double sigma_a, w_q, w_f, rho, sigma_n, c, temperature, domain_share, domain_drift, drift_tok;
     /* at work */
     struct routes_shape shape;
     struct rng_stream q, q_domain, which_domain, walk, fresh, noise;
-    struct noise_walk f_walk, q_walk;
+    struct noise_walk f_walk, q_walk, domain_walk;
     float *u;     /* [layers][experts][dim] */
     float *a;     /* [layers][experts] */
     float *score; /* of the last answer */
@@ -75,6 +75,8 @@ static const struct opt_row synth_rows[] = {
      "Of the variance of q, what comes from the subject.", NULL},
     {"domain_run", OPT_INT, FIELD(domain_run), 0, 1e12, "0", "1",
      "Sequences in a row with one subject, then it shifts; 0: drawn for each sequence.", NULL},
+    {"domain_drift", OPT_DOUBLE, FIELD(domain_drift), 0, 99999, "0", "1",
+     "A subject drifts: it forgets with this length in sequences, by their number; 0: it stays what it is.", NULL},
     {"drift", OPT_DOUBLE, FIELD(drift_tok), 0, 99999, "0", "tok",
      "q drifts: it forgets with this length in tokens; 0: it stays for the whole sequence.", NULL},
     OPT_END,
@@ -224,6 +226,7 @@ static int open_synth(void *state, struct routes *r, const struct routes_env *en
     s->fresh = rng_stream(env->seed, env->replication, "route-token");
     s->noise = rng_stream(env->seed, env->replication, "route-noise");
     s->f_walk = noise_walk(s->rho);
+    s->domain_walk = noise_walk(s->domain_drift > 0 ? exp(-1 / s->domain_drift) : 0);
     s->q_walk = noise_walk(s->drift_tok > 0 ? exp(-1 / s->drift_tok) : 0);
     draw_experts(s);
     return 0;
@@ -247,6 +250,21 @@ static uint64_t domain_of(const struct synth_router *s, uint64_t seq)
     return rng_range(s->which_domain, seq, 0, 0, last);
 }
 
+/* What the sequence's subject contributes to q. A subject that drifts walks along the numbers of the
+ * sequences, which are taken as their order in time. */
+static void domain_q(const struct synth_router *s, uint64_t seq, uint32_t layer, float *q)
+{
+    float run[NOISE_RUN * NOISE_DIM_MAX];
+    uint32_t d = (uint32_t)s->dim, at = (uint32_t)(seq & 0x7fffffff);
+
+    if (s->domain_drift > 0) {
+        noise_walk_run(&s->domain_walk, s->q_domain, domain_of(s, seq), at - at % NOISE_RUN, layer, run, d);
+        memcpy(q, run + at % NOISE_RUN * d, d * sizeof(*q));
+    } else {
+        noise_normals(s->q_domain, domain_of(s, seq), 0, layer, q, d);
+    }
+}
+
 /* q of the sequence at the positions of a run, times `scale`. */
 static void add_q(const struct synth_router *s, float *z, uint64_t seq, uint32_t from, uint32_t layer,
                   double scale)
@@ -261,7 +279,7 @@ static void add_q(const struct synth_router *s, float *z, uint64_t seq, uint32_t
         noise_normals(s->q, seq, 0, layer, q, d);
     }
     if (share > 0) {
-        noise_normals(s->q_domain, domain_of(s, seq), 0, layer, of_domain, d);
+        domain_q(s, seq, layer, of_domain);
     }
     for (uint32_t i = 0; i < NOISE_RUN; i++) {
         add_scaled(z + i * d, q + (drifts ? i * d : 0), scale * sqrt(1 - share), d);

@@ -9,6 +9,7 @@
 #include "policies/batcher.h"
 #include "policies/offload.h"
 #include "policies/experts.h"
+#include "policies/place.h"
 #include "policies/policy.h"
 #include "policies/predict/predict.h"
 #include "policies/route.h"
@@ -176,6 +177,16 @@ ADD_PLUGINS(add_prefetches, prefetch_policies, prefetch_ops)
 ADD_PLUGINS(add_misses, miss_policies, miss_ops)
 ADD_PLUGINS(add_route_sources, routes_sources, routes_ops)
 
+static size_t add_placements(struct catalog_item *items)
+{
+    size_t n = 0;
+    for (; place_policies[n] && n < MAX_ITEMS; n++) {
+        const struct place_ops *p = place_policies[n];
+        items[n] = (struct catalog_item){.name = p->name, .summary = p->summary, .source = p->source};
+    }
+    return n;
+}
+
 static size_t add_routes(struct catalog_item *items, struct arena *ar)
 {
     size_t n = add_route_sources(items);
@@ -256,6 +267,7 @@ static const struct kind_source {
     [CATALOG_EVICT] = {.registered = add_evictions},
     [CATALOG_PREFETCH] = {.registered = add_prefetches},
     [CATALOG_MISS] = {.registered = add_misses},
+    [CATALOG_PLACEMENT] = {.registered = add_placements},
     [CATALOG_ROUTES] = {.made = add_routes},
     [CATALOG_TRACE] = {.made = add_traces},
     [CATALOG_METRIC] = {.registered = add_metrics},

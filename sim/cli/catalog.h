@@ -23,6 +23,7 @@
     X(CATALOG_EVICT, "eviction", "evictions")                                                      \
     X(CATALOG_PREFETCH, "prefetch", "prefetches")                                                  \
     X(CATALOG_MISS, "miss", "misses")                                                              \
+    X(CATALOG_PLACEMENT, "placement", "placements")                                                \
     X(CATALOG_ROUTES, "route", "routes")                                                           \
     X(CATALOG_TRACE, "trace", "traces")                                                            \
     X(CATALOG_METRIC, "metric", "metrics")                                                         \

@@ -10,7 +10,8 @@
 
 static const char usage[] =
     "usage: steelyard list policies|predictors|batchers|routers|models|gpus|topologies|costs|traces\n"
-    "                      |metrics|options|tiers|offloads|evictions|prefetches|misses|routes [--json]\n"
+    "                      |metrics|options|tiers|offloads|evictions|prefetches|misses|placements\n"
+    "                      |routes [--json]\n"
     "\n"
     "Prints a name and a line about each. 'steelyard explain NAME' says more.\n"
     "\n"
@@ -147,7 +148,7 @@ static int run(int argc, char **argv, struct err *e)
     if (!what) {
         return err_set(e, SIM_E_USAGE, "list what? policies, predictors, batchers, routers, models, gpus, "
                                        "topologies, costs, tiers, offloads, evictions, prefetches, misses, "
-                                       "routes, traces, metrics or options");
+                                       "placements, routes, traces, metrics or options");
     }
     int rc = find_kind(what, &kind, e);
     if (rc < 0) {

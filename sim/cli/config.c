@@ -430,6 +430,7 @@ static int check_plugins(struct resolver *r, struct err *e)
         {CATALOG_EVICT, r->config->experts_evict, "experts.evict"},
         {CATALOG_PREFETCH, r->config->experts_prefetch, "experts.prefetch"},
         {CATALOG_MISS, r->config->experts_miss, "experts.miss"},
+        {CATALOG_PLACEMENT, r->config->placement_policy, "placement.policy"},
         {CATALOG_ROUTES, r->config->experts_routes, "experts.routes"},
     };
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {

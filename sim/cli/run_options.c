@@ -44,6 +44,13 @@ static const struct opt_choice executor_choices[] = {
     {NULL, NULL},
 };
 
+static const struct opt_choice replica_choices[] = {
+    {"round-robin", "in turn: copies share evenly"},
+    {"local", "the nearest: own rank, own node, else in turn"},
+    {"least-loaded", "on the rank that has least of the layer so far: needs to know all tokens, a bound"},
+    {NULL, NULL},
+};
+
 const struct opt_row run_options[] = {
     /* ---- workload ---- */
     {"trace", OPT_STRING, FIELD(trace), ANY, NULL, NULL,
@@ -203,6 +210,35 @@ const struct opt_row run_options[] = {
      "Rate of copies to the GPU where one was measured; 0 is what PCI Express of the GPU gives.", NULL},
     {"experts.calibration", OPT_INT, FIELD(experts_calibration), 0, 1e7, "2048", "tok",
      "Tokens of other sequences from which popularity and pairs of experts are learnt.", NULL},
+    /* ---- placement ---- */
+    {"placement.policy", OPT_STRING, FIELD(placement_policy), ANY, NULL, NULL,
+     "Which experts are on which rank, with a cost model that spreads them (ep): each step's tokens are routed by "
+     "experts.routes and the busiest rank is waited for (steelyard list placements). Unset: the cost model's own "
+     "imbalance.", NULL},
+    {"placement.replica", OPT_CHOICE, FIELD(placement_replica), ANY, "round-robin", NULL,
+     "To which copy of its expert a token goes.", replica_choices},
+    {"placement.groups", OPT_INT, FIELD(placement_groups), 1, 1024, "1", "1",
+     "Groups of experts that are kept on one node where they can be (DeepSeek-V3 in prefill: 8).", NULL},
+    {"placement.every", OPT_INT, FIELD(placement_every), 0, 1e9, "0", "1",
+     "Steps after which experts are placed anew (vLLM: 3000, SGLang: 1000); 0: they stay where the first sample "
+     "(experts.calibration) puts them.", NULL},
+    {"placement.window", OPT_INT, FIELD(placement_window), 1, 1e6, "1000", "1",
+     "Last steps whose tokens a new placement goes by (vLLM: 1000).", NULL},
+    {"placement.overlap", OPT_BOOL, FIELD(placement_overlap), ANY, "off", NULL,
+     "Experts travel while steps go on; off: the steps wait for them.", NULL},
+    {"placement.share", OPT_DOUBLE, FIELD(placement_share), 0.01, 0.99, "0.5", "1",
+     "Share of the interconnect that experts take while steps go on; tokens get the rest.", NULL},
+    {"placement.link", OPT_DOUBLE, FIELD(placement_link), 0, 1e13, "0", "byte/s",
+     "Rate at which a rank sends and receives experts; 0 is what the cost model gives tokens.", NULL},
+    {"placement.node_link", OPT_DOUBLE, FIELD(placement_node_link), 0, 1e13, "0", "byte/s",
+     "The same within a node; 0 is placement.link.", NULL},
+    {"placement.layers", OPT_INT, FIELD(placement_layers), 0, 1024, "4", "1",
+     "MoE layers that are looked at, each for those around it; 0: all of them.", NULL},
+    {"placement.sample", OPT_INT, FIELD(placement_sample), 0, 1e9, "8192", "tok",
+     "Tokens of a step, over all ranks, that are looked at; n pairs a rank make the busiest look busier by about "
+     "2/sqrt(n). 0: all of them.", NULL},
+    {"placement.hold", OPT_INT, FIELD(placement_hold), 1, 1e6, "1", "1",
+     "Tokens are looked at in every so manieth step, and what was found holds until the next.", NULL},
     /* ---- cluster ---- */
     {"replicas", OPT_INT, FIELD(replicas), 1, 256, "1", "1",
      "Engines behind the router, each with tp GPUs, KV pool, batcher and scheduling policy of its own.", NULL},

@@ -70,7 +70,9 @@
 #define G_SLOW  "Slowdown"
 #define G_FAIR  "Fairness among clients"
 #define G_ENG   "Engine"
+#define G_EP    "Experts (over ranks)"
 #define G_MOE   "Experts (offloaded)"
+#define EPLB    "deepseek-ai/EPLB"
 #define BUD     "BuddyMoE, arXiv 2511.10054"
 #define G_REPL  "Replicas"
 #define G_KV    "KV outside of the GPU"
@@ -258,6 +260,25 @@ const struct metric_def metric_glossary[] = {
      "because nothing else could run.", CNT},
     {"kv_pinned_share", "1", G_KV, "KV pool pinned, mean (share)", "Share of the KV pool's blocks that were pinned, "
      "averaged over time.", CNT},
+
+    {"ep_imbalance", "1", G_EP, "Busiest rank over the mean", "(token, expert) pairs of a layer on the rank that has "
+     "most of them, over the mean of the ranks: mean over the steps and layers looked at.", EPLB},
+    {"ep_imbalance_unplaced", "1", G_EP, "  without placement", "The same tokens with experts in the order of their "
+     "numbers and no copies.", EPLB},
+    {"ep_imbalance_worst", "1", G_EP, "  in the worst step", "Largest mean over the layers of one step.", OWN},
+    {"ep_imbalance_cost", "1", G_EP, "Time lost to imbalance (share)", "Of the time of all steps, what they would be "
+     "shorter by if every rank had the mean, moves of experts not counted.", OWN},
+    {"ep_rebalances", "1", G_EP, "Placements made anew", "How often a new placement was computed.", OWN},
+    {"ep_window_before", "1", G_EP, "  window's busiest rank, before", "Busiest rank over the mean, of the counts that a "
+     "new placement goes by, with the old one.", EPLB},
+    {"ep_window_after", "1", G_EP, "  with the new one", "The same with the new one.", EPLB},
+    {"ep_experts_moved", "1", G_EP, "Experts moved between ranks", "Copies of experts sent from rank to rank, over all "
+     "layers.", OWN},
+    {"ep_moved_bytes", "byte", G_EP, "  bytes", "Bytes of experts sent from rank to rank.", OWN},
+    {"ep_move_s", "s", G_EP, "  time under way (s)", "Time during which some expert was on its way.", OWN},
+    {"ep_move_wait_s", "s", G_EP, "  time waited for (s)", "Time that steps waited for experts on their way.", OWN},
+    {"ep_move_buffer_bytes", "byte", G_EP, "  buffer", "Most that one rank received for one layer before its new "
+     "placement held: what it needs room for.", OWN},
 
     {"expert_hit_rate", "1", G_MOE, "Hit rate",
      "Of the different experts that the gate of a layer asked for in a step, the share that was in GPU memory "

@@ -5,7 +5,7 @@ $ steelyard lst
 2> steelyard: command 'lst' is not known; did you mean 'list'? (steelyard help)
 ? 2
 $ steelyard list
-2> steelyard: list what? policies, predictors, batchers, routers, models, gpus, topologies, costs, tiers, offloads, evictions, prefetches, misses, routes, traces, metrics or options
+2> steelyard: list what? policies, predictors, batchers, routers, models, gpus, topologies, costs, tiers, offloads, evictions, prefetches, misses, placements, routes, traces, metrics or options
 ? 2
 $ steelyard list polices
 2> steelyard: list 'polices' is not known; did you mean 'policies'? (steelyard help list)
