@@ -14,6 +14,10 @@ static const struct idle_rule {
     {"experts.prefetch", "experts.rate", "1", "experts.rate below 1"},
     {"experts.miss", "experts.rate", "1", "experts.rate below 1"},
     {"experts.global", "experts.rate", "1", "experts.rate below 1"},
+    {"placement.", "placement.policy", "", "placement.policy"},
+    {"placement.window", "placement.every", "0", "placement.every"},
+    {"placement.overlap", "placement.every", "0", "placement.every"},
+    {"placement.share", "placement.overlap", "false", "placement.overlap=on"},
     {"kv.demote", "kv.offload", "", "kv.offload"},
     {"kv.nvme_tier", "kv.nvme", "0", "kv.nvme"},
     {"kv.remote_tier", "kv.remote", "0", "kv.remote"},
@@ -44,6 +48,13 @@ static const char *value_of(const struct config_origin *rows, size_t n, const ch
     return "";
 }
 
+/* Placed experts are routed, too, whatever the executor. */
+static bool placement_heeds(const char *key, const struct config_origin *rows, size_t n)
+{
+    return (strcmp(key, "experts.routes") == 0 || strcmp(key, "experts.calibration") == 0) &&
+           *value_of(rows, n, "placement.policy");
+}
+
 /* Set, and to something else than what it is by itself. */
 static bool is_set(const struct config_origin *row, const struct run_config *by_itself, struct arena *ar)
 {
@@ -61,6 +72,9 @@ void config_warn_idle(const struct config_origin *rows, size_t n, FILE *out, str
         return;
     }
     for (size_t i = 0; i < n; i++) {
+        if (placement_heeds(rows[i].key, rows, n)) {
+            continue;
+        }
         for (size_t k = 0; k < sizeof rules / sizeof *rules && is_set(&rows[i], &by_itself, ar); k++) {
             if (is_of(&rules[k], rows[i].key) && strcmp(value_of(rows, n, rules[k].off_key), rules[k].off) == 0) {
                 fprintf(out, "steelyard: %s: %s=%s changes nothing without %s\n", rows[i].origin, rows[i].key,
