@@ -54,9 +54,7 @@ int routing_init(struct routing *r, struct routes *source, uint64_t seed, uint32
     r->together = pairs ? arena_calloc(a, items * s.experts, sizeof *r->together) : NULL;
     r->score = arena_calloc(a, items, sizeof *r->score);
     r->count = arena_calloc(a, s.experts, sizeof *r->count);
-    r->next = arena_calloc(a, items, sizeof *r->next);
-    r->next_of = arena_calloc(a, s.layers, sizeof *r->next_of);
-    if (!r->next || !r->next_of || !r->popularity || (pairs && !r->together) || !r->score || !r->count) {
+    if ((r->future && !routing_foresee(r, a)) || !r->popularity || (pairs && !r->together) || !r->score || !r->count) {
         return err_set(e, SIM_E_NOMEM, "out of memory for the routes of experts");
     }
     calibrate(r, calibration);
@@ -266,53 +264,4 @@ uint32_t routing_predict(struct routing *r, uint32_t layer, double recall, struc
     }
     qsort(ret, n, sizeof *ret, by_load);
     return n;
-}
-
-/* ---- the future, for oracles ---- */
-
-static void see(struct routing *r, uint32_t layer, const struct expert_token *tok, uint32_t *next)
-{
-    struct route at;
-
-    for (uint32_t d = 1; d < ROUTING_HORIZON; d++) {
-        routes_at(r->source, tok->sequence, tok->position + d, layer, &at);
-        for (uint32_t i = 0; i < r->k; i++) {
-            next[at.expert[i]] = d < next[at.expert[i]] ? d : next[at.expert[i]];
-        }
-    }
-}
-
-/* The last token of each sequence of the step is where it goes on: those of a prompt follow one another. */
-static bool goes_on(const struct routing *r, uint32_t t)
-{
-    return t + 1 == r->n_tok || r->tok[t + 1].sequence != r->tok[t].sequence;
-}
-
-static void look_ahead(struct routing *r, uint32_t layer, bool past, uint32_t *next)
-{
-    const uint16_t *now = routing_experts(r, layer);
-
-    for (uint32_t j = 0; j < r->experts; j++) {
-        next[j] = ROUTING_HORIZON;
-    }
-    for (uint32_t t = 0; t < r->n_tok; t++) {
-        if (goes_on(r, t)) {
-            see(r, layer, &r->tok[t], next);
-        }
-        for (uint32_t i = 0; i < r->k && !past; i++) {
-            next[now[(size_t)t * r->k + i]] = 0;
-        }
-    }
-}
-
-uint32_t routing_next_use(struct routing *r, uint32_t layer, uint32_t expert, bool past)
-{
-    uint32_t *next = &r->next[(size_t)layer * r->experts];
-    uint64_t of = 2 * r->step + past;
-
-    if (r->next_of[layer] != of) {
-        r->next_of[layer] = of;
-        look_ahead(r, layer, past, next);
-    }
-    return next[expert];
 }

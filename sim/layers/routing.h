@@ -29,8 +29,12 @@ struct routing {
     bool future;
     uint32_t *next;      /* [layers][experts]: positions until the next use, as of next_of[layer] */
     uint64_t *next_of;   /* [layers]: step, twice, + 1 once its gate is past */
+    struct routing_ahead *ahead; /* routes of positions to come, by sequence */
     uint64_t step;
 };
+
+/* Room for what oracles ask; false when there is no memory. */
+bool routing_foresee(struct routing *r, struct arena *a);
 
 /* How far an oracle sees, in positions of a sequence. */
 #define ROUTING_HORIZON 128
