@@ -59,8 +59,8 @@ struct expert_services {
      * layer under way waits for. */
     double (*arrives_s)(void *ctx, uint32_t layer, uint32_t expert);
     double (*link_free_s)(void *ctx, bool demands);
-    /* Time of `experts` different experts with `pairs` (token, expert) pairs in one kernel on the GPU; of
-     * one layer without its routed experts. */
+    /* Time of `experts` different experts with `pairs` (token, expert) pairs in one kernel on the GPU, with the
+     * host's for them (experts.host); of one layer without its routed experts. */
     double (*gpu_s)(void *ctx, uint32_t experts, uint32_t pairs);
     double (*layer_s)(void *ctx);
     /* Time of an expert on the CPU, as the miss policy's cpu_s; HUGE_VAL when it never computes there. */
@@ -148,6 +148,7 @@ struct prefetch_ops {
     size_t state_size;
     const struct opt_row *options;
     unsigned needs;
+    bool complete; /* a layer does not begin before all that was named for it is there, needed or not */
     int (*init)(void *st, const struct expert_env *env, struct err *e);
     /* NULL where a policy has nothing to do. */
     void (*step)(void *st, const struct expert_view *v);

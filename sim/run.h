@@ -65,6 +65,7 @@ struct run_config {
     int64_t experts_calls, experts_pieces; /* of one expert's copy */
     bool experts_writeback;
     bool experts_overlap;     /* "experts.overlap": compute while missing experts are copied */
+    double experts_host_s;    /* "experts.host": per expert that the GPU computes */
     double experts_link;      /* "experts.link": bytes/s from host to GPU; 0 = the GPU's PCIe */
     int64_t experts_calibration; /* tokens */
     /* experts spread over ranks */

@@ -206,6 +206,9 @@ const struct opt_row run_options[] = {
     {"experts.overlap", OPT_BOOL, FIELD(experts_overlap), ANY, "on", NULL,
      "The experts that are there are computed while the missing ones are copied; off copies first, as engines do "
      "whose copies and kernels share a stream.", NULL},
+    {"experts.host", OPT_DOUBLE, FIELD(experts_host_s), 0, 1, "0", "s",
+     "Host time per expert and layer that the GPU waits for before it computes the expert, where an eager engine "
+     "loops over experts in Python and synchronises; copies go on meanwhile.", NULL},
     {"experts.link", OPT_DOUBLE, FIELD(experts_link), 0, 1e13, "0", "byte/s",
      "Rate of copies to the GPU where one was measured; 0 is what PCI Express of the GPU gives.", NULL},
     {"experts.calibration", OPT_INT, FIELD(experts_calibration), 0, 1e7, "2048", "tok",

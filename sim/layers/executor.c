@@ -67,7 +67,7 @@ static double gpu_s(void *ctx, uint32_t experts, uint32_t pairs)
 {
     const struct layers *x = ctx;
 
-    return cost_experts_s(&x->parts.expert, experts, pairs, x->cfg.weight_scale);
+    return cost_experts_s(&x->parts.expert, experts, pairs, x->cfg.weight_scale) + experts * x->cfg.host_s;
 }
 
 static double layer_s(void *ctx)

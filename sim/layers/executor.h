@@ -31,6 +31,7 @@ struct layers_config {
     struct store_config store; /* without evict and copied */
     uint32_t calibration;      /* tokens */
     bool overlap;              /* compute what is there while the rest is copied */
+    double host_s;             /* host time per expert that the GPU computes, before its kernel */
     double weight_scale;       /* bytes of an expert, as a share of those in the model's weight type */
     double expert_params;
     const struct evict_ops *evict;
@@ -55,6 +56,7 @@ struct layers_counters {
     uint64_t named_in_time;                   /* of `named`, there when the gate decides */
     sim_wide ticks, whole_ticks;  /* of all steps; as the cost model has them without offload */
     sim_wide gpu, wait_load, wait_cpu, cpu; /* GPU at work, waiting for copies, for the CPU; CPU at work */
+    sim_wide host; /* GPU waiting for the engine's loop over experts */
 };
 
 struct layers {

@@ -196,6 +196,18 @@ static void fetch_missed(struct layers *x, uint32_t m)
     }
 }
 
+/* An eager engine goes through the experts in a loop and looks for each whether it has come: host time during
+ * which the GPU has nothing to do and copies go on. */
+static void host_loop(struct layers *x, uint32_t l, uint32_t experts)
+{
+    sim_tick ticks = to_ticks(experts * x->cfg.host_s);
+    sim_ns from = moe_at(x, x->t);
+
+    x->t += ticks;
+    x->n.host += ticks;
+    timeline_slice(x->cfg.timeline, TRACK_GPU, from, moe_at(x, x->t), "L%u host, %u experts", l, experts);
+}
+
 /* One kernel with all needed experts that are there; 0 when there is none. */
 static uint32_t compute_ready(struct layers *x, uint32_t m, uint32_t l)
 {
@@ -219,6 +231,8 @@ static uint32_t compute_ready(struct layers *x, uint32_t m, uint32_t l)
     if (experts > 0) {
         sim_tick ticks = to_ticks(cost_experts_s(&x->parts.expert, experts, (double)pairs, x->cfg.weight_scale));
 
+        host_loop(x, l, experts);
+        from = moe_at(x, x->t);
         x->t += ticks;
         x->n.gpu += ticks;
         timeline_slice(x->cfg.timeline, TRACK_GPU, from, moe_at(x, x->t), "L%u %u experts, %llu pairs", l,
@@ -284,6 +298,32 @@ static int copy_first(struct layers *x, uint32_t m, struct err *e)
 {
     while (!x->cfg.overlap && anything_coming(x, m)) {
         if (wait_for_copy(x, m, e) < 0 || store_advance(&x->store, moe_now(x), e) < 0) {
+            return e->code;
+        }
+    }
+    return 0;
+}
+
+/* What a prefetcher named for the layer and has not come yet; what lacks a slot is not waited for. */
+static bool named_coming(const struct layers *x, uint32_t m)
+{
+    for (uint32_t j = 0; j < x->view.env.experts; j++) {
+        uint32_t item = expert_item(&x->view, m, j);
+        uint8_t state = x->view.state[item];
+
+        if (x->named[item] && (state == EXPERT_IN_FLIGHT ||
+                               (state == EXPERT_QUEUED && copy_running(x->store.engine[0]) > 0))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int await_named(struct layers *x, uint32_t m, struct err *e)
+{
+    while (x->cfg.prefetch->complete && named_coming(x, m)) {
+        if (wait_for_copy(x, m, e) < 0 || store_advance(&x->store, moe_now(x), e) < 0 ||
+            store_kick(&x->store, moe_now(x), e) < 0) {
             return e->code;
         }
     }
@@ -362,7 +402,7 @@ static int check_layer(struct layers *x, struct err *e)
 
 int moe_layer(struct layers *x, uint32_t m, uint32_t l, struct err *e)
 {
-    if (open_gate(x, m, e) < 0) {
+    if (await_named(x, m, e) < 0 || open_gate(x, m, e) < 0) {
         return e->code;
     }
     if (x->cfg.prefetch->routed) {

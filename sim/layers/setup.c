@@ -113,6 +113,7 @@ static int open_offload(struct expert_run *x, struct layers_config *lc, const st
     lc->source = x->routes;
     lc->calibration = (uint32_t)c->experts_calibration;
     lc->overlap = c->experts_overlap;
+    lc->host_s = c->experts_host_s;
     lc->weight_scale = bits_of(c, m) / 8 / dtype_bytes(m->weight_dtype);
     lc->expert_params = llm_layer(m).expert;
     lc->seed = (uint64_t)c->seed;
@@ -185,6 +186,7 @@ static size_t list_metrics(const struct expert_run *x, struct metric *m)
         {"expert_d2h_bytes", "byte", s->d2h_bytes},
         {"expert_stall_share", "1", share((double)n->wait_load, ticks)},
         {"expert_cpu_wait_share", "1", share((double)n->wait_cpu, ticks)},
+        {"expert_host_share", "1", share((double)n->host, ticks)},
         {"expert_cpu_share", "1", share((double)n->cpu_pairs, (double)n->pairs)},
         {"expert_replaced_per_token", "1", share((double)n->replaced_pairs, tokens)},
         {"expert_replaced_mass", "1", share(n->replaced_mass, rows)},

@@ -299,6 +299,8 @@ const struct metric_def metric_glossary[] = {
      "Share of the time of engine steps in which the GPU waited for an expert's copy.", OWN},
     {"expert_cpu_wait_share", "1", G_MOE, "Waited for the CPU (share of steps)",
      "Share of the time of engine steps in which the GPU waited for experts on the CPU.", OWN},
+    {"expert_host_share", "1", G_MOE, "Waited for the host's loop (share of steps)",
+     "Share of the time of engine steps in which the GPU waited for the engine's loop over experts (experts.host).", OWN},
     {"expert_cpu_share", "1", G_MOE, "Computed on the CPU (share of pairs)",
      "Share of (token, expert) pairs that were computed on the CPU.", OWN},
     {"expert_replaced_per_token", "1", G_MOE, "Replaced experts per token",

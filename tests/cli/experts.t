@@ -3,7 +3,7 @@ $ steelyard list evictions | cut -d' ' -f1 | tr '\n' ' '
 1> activation arc belady lfu lru mrs static 
 1> (no newline at the end)
 $ steelyard list prefetches | cut -d' ' -f1 | tr '\n' ' '
-1> cross-layer impact next-gate none path pre-attention pre-gated stride top-score 
+1> all cross-layer impact next-gate none path pre-attention pre-gated stride top-score 
 1> (no newline at the end)
 $ steelyard list misses | cut -d' ' -f1 | tr '\n' ' '
 1> buddy cpu hybrid random skip wait 
@@ -20,7 +20,7 @@ $ steelyard explain experts.rate
 $ printf 'time_s,prompt_tokens,output_tokens\n0,30,20\n0.1,40,10\n' > t.csv
 $ echo '{"trace": "t.csv", "model": "deepseek-v2-lite", "gpu": "a100-80g", "executor": "layers", "experts": {"rate": 0.5}, "check": true}' > o.json
 $ steelyard run o.json --format csv > lru.csv; grep -c ^expert lru.csv
-1> 15
+1> 16
 # Every step is walked, so skip changes nothing.
 $ steelyard run o.json --no-skip --format csv | cmp - lru.csv
 # More of them in GPU memory, fewer misses.

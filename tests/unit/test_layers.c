@@ -182,16 +182,24 @@ struct hand {
     struct timeline t;
 };
 
-static void open_hand(struct hand *h, uint32_t layers, uint32_t slots, const char *prefetch, const char *miss,
-                      const char *file)
+struct hand_more {
+    uint32_t top_k; /* 0 = 4 */
+    bool global;
+    double host_s;
+};
+
+static void open_hand_with(struct hand *h, uint32_t layers, uint32_t slots, const char *prefetch, const char *miss,
+                           const char *file, struct hand_more more)
 {
+    uint32_t k = more.top_k ? more.top_k : 4;
+
     memset(h, 0, sizeof *h);
     h->llm = (struct llm_shape){.name = "hand", .layers = layers, .hidden = 8, .heads = 1, .kv_heads = 1,
-                                .head_dim = 8, .experts = 4, .experts_per_tok = 4, .moe_ffn = 2, .ffn_matrices = 3};
-    struct routes_env env = {.shape = {.experts = 4, .top_k = 4, .layers = layers}};
+                                .head_dim = 8, .experts = 4, .experts_per_tok = k, .moe_ffn = 2, .ffn_matrices = 3};
+    struct routes_env env = {.shape = {.experts = 4, .top_k = k, .layers = layers}};
     struct layers_config c = {.llm = &h->llm, .cost = &hand_cost, .check = true, .calibration = 16, .overlap = true,
-                              .weight_scale = 1, .expert_params = 50,
-                              .store = {.slots = slots, .expert_bytes = 100, .calls = 1, .pieces = 1,
+                              .weight_scale = 1, .expert_params = 50, .host_s = more.host_s,
+                              .store = {.global = more.global, .slots = slots, .expert_bytes = 100, .calls = 1, .pieces = 1,
                                         .h2d_bytes_per_s = 1e9, .d2h_bytes_per_s = 1e9, .call_ns = 10}};
     assert_int_equal(routes_open(&h->routes, "uniform", &env, &h->e), 0);
     assert_int_equal(evict_open("lru", &c.evict, &c.evict_st, &h->a, &h->e), 0);
@@ -203,6 +211,12 @@ static void open_hand(struct hand *h, uint32_t layers, uint32_t slots, const cha
     }
     c.source = h->routes;
     assert_int_equal(layers_init(&h->x, &c, &h->a, &h->e), 0);
+}
+
+static void open_hand(struct hand *h, uint32_t layers, uint32_t slots, const char *prefetch, const char *miss,
+                      const char *file)
+{
+    open_hand_with(h, layers, slots, prefetch, miss, file, (struct hand_more){0});
 }
 
 /* One decode token at `start`; how long the step takes, in ns. */
@@ -250,6 +264,36 @@ static void test_wait_three(void **state)
     struct hand h;
     open_hand(&h, 1, 3, "none", "wait", NULL);
     assert_int_equal(step(&h, 0, 5), 1180 + 110 + 10 + 20);
+    close_hand(&h);
+}
+
+/* test_wait with 30 ns of host time per expert: the two that are there take from 1150 to 1230; then copies run to
+ * 1340 and 1450, and 40 behind each its expert is done, the second copy beside the first one's host time:
+ * 1490; head to 1510. */
+static void test_host_loop(void **state)
+{
+    (void)state;
+    struct hand h;
+    open_hand_with(&h, 1, 2, "none", "wait", NULL, (struct hand_more){.host_s = 30e-9});
+    assert_int_equal(step(&h, 0, 5), 1510);
+    assert_int_equal((int64_t)(h.x.n.host >> SIM_TICKS_PER_NS_LOG2), 120);
+    assert_int_equal((int64_t)(h.x.n.gpu >> SIM_TICKS_PER_NS_LOG2), 100 + 50 + 20 + 10 + 10 + 20);
+    close_hand(&h);
+}
+
+/* A token uses one of four experts in each of two layers; four slots hold one layer. The second step finds the
+ * second layer's experts and fetches the first layer's, done at 440. Gate at 1100, expert at 1160. Copies of
+ * the second layer's four run from 1100 to 1540, and it begins then: shared 1590, expert 1600, head 1620. */
+static void test_whole_layers(void **state)
+{
+    (void)state;
+    struct hand h;
+    open_hand_with(&h, 2, 4, "all", "wait", NULL, (struct hand_more){.top_k = 1, .global = true});
+    step(&h, 0, 5);
+    uint64_t loads = h.x.store.n.loads;
+    assert_int_equal(step(&h, 5000, 6), 1620);
+    assert_int_equal(h.x.store.n.loads - loads, 8);
+    assert_int_equal(h.x.n.hits, h.x.n.asked);
     close_hand(&h);
 }
 
@@ -411,7 +455,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_agrees_with_whole), cmocka_unit_test(test_expert_kernel), cmocka_unit_test(test_table),
-        cmocka_unit_test(test_wait), cmocka_unit_test(test_wait_three), cmocka_unit_test(test_cpu),
+        cmocka_unit_test(test_wait), cmocka_unit_test(test_wait_three),
+        cmocka_unit_test(test_host_loop), cmocka_unit_test(test_whole_layers), cmocka_unit_test(test_cpu),
         cmocka_unit_test(test_skip), cmocka_unit_test(test_no_substitute),
         cmocka_unit_test(test_sure_prefetch_takes_nobody_out), cmocka_unit_test(test_timeline), cmocka_unit_test(test_hit_rates),
     };
