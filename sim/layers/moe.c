@@ -213,7 +213,6 @@ static uint32_t compute_ready(struct layers *x, uint32_t m, uint32_t l)
 {
     uint32_t experts = 0;
     uint64_t pairs = 0;
-    sim_ns from = moe_at(x, x->t);
 
     for (uint32_t j = 0; j < x->view.env.experts; j++) {
         uint32_t item = expert_item(&x->view, m, j);
@@ -230,6 +229,7 @@ static uint32_t compute_ready(struct layers *x, uint32_t m, uint32_t l)
     }
     if (experts > 0) {
         sim_tick ticks = to_ticks(cost_experts_s(&x->parts.expert, experts, (double)pairs, x->cfg.weight_scale));
+        sim_ns from;
 
         host_loop(x, l, experts);
         from = moe_at(x, x->t);
