@@ -7,7 +7,7 @@
  *     experts those that n tokens hit, E*(1 - (1 - k/E)^n) of E;
  *   - attention: over (query, key) pairs for prefill, over contexts for decode, KV read once;
  *   - norms, rotary embedding, activation, KV write: traffic of their inputs and outputs;
- *   - with tensor parallelism two ring all-reduces per layer;
+ *   - with tensor parallelism two all-reduces per layer: rings by the datasheet, or as they were measured;
  *   - LM head and sampling for decodes and for the chunks that end their prompt;
  *   - host time per iteration and per sequence.
  * Only decode attention grows from one iteration to the next, and it is max(launch, c*context) with
@@ -18,6 +18,7 @@
 #include "models/cost.h"
 #include "models/gpu.h"
 #include "models/llm.h"
+#include "models/measured.h"
 
 /* Number of kernels whose launch is charged: qkv and output projection; gate-up and down; two norms,
  * rotary embedding, KV write, activation. */
@@ -41,6 +42,7 @@ struct roofline_state {
     double eff_gemm, eff_attn, eff_mem, eff_kv, eff_link;
     double kernel_us, attn_us, allreduce_us, step_us, seq_us;
     int64_t graph_pad;
+    const char *collectives;
     /* from init */
     struct family proj, ffn, shared, small, head;
     double expert_flop, expert_read, expert_io, expert_floor; /* per token, per distinct expert */
@@ -50,6 +52,8 @@ struct roofline_state {
     int64_t kv_tick;                      /* decode attention: per context token */
     int64_t attn_floor_tick;
     double comm_fix, comm_tok;
+    const struct measured_curve *reduce; /* measured all-reduces; NULL = the two above */
+    double reduces, reduce_bytes;        /* of a step, of a token */
     double step_s, seq_s;
     uint64_t window;
     uint32_t layers, dense_layers, moe_layers;
@@ -82,6 +86,8 @@ static const struct opt_row roofline_options[] = {
     MICRO(seq_us, "4", "Host time per sequence of an iteration."),
     {"graph_pad", OPT_CHOICE, offsetof(struct roofline_state, graph_pad), 0, 0, "off", NULL,
      "CUDA-graph padding of the token count.", pad_choices},
+    {"collectives", OPT_STRING, offsetof(struct roofline_state, collectives), 0, 0, "", COST_FILE,
+     "File with measured all-reduces ('steelyard fit --from nccl-tests'), in place of eff_link.", NULL},
     OPT_END,
 };
 
@@ -213,6 +219,26 @@ static void init_comm(struct roofline_state *s, const struct sizing *z, const st
     s->comm_tok = 2 * z->layers * 2 * (z->tp - 1) / z->tp * z->m->hidden * z->act / (raw * share);
 }
 
+static int init_measured(struct roofline_state *s, const struct sizing *z, struct cost_env *env, struct err *e)
+{
+    struct measured m;
+    if (z->tp < 2 || !s->collectives || !s->collectives[0]) {
+        return 0;
+    }
+    if (measured_load(&m, s->collectives, env->arena, e) < 0) {
+        return e->code;
+    }
+    s->reduce = measured_find(&m, "all_reduce", env->tp, 1);
+    if (!s->reduce) {
+        const char *there = measured_ranks(&m, "all_reduce", 1, env->arena);
+        return err_set(e, SIM_E_CONFIG, "%s: no all_reduce of %u ranks on one node was measured (of ranks: %s)", s->collectives,
+                       env->tp, there ? there : "?");
+    }
+    s->reduces = 2 * z->layers;
+    s->reduce_bytes = z->m->hidden * z->act;
+    return 0;
+}
+
 static int check_env(const struct cost_env *env, struct err *e)
 {
     if (!env->llm || !env->gpu) {
@@ -252,6 +278,9 @@ static int roofline_init(void *state, struct cost_env *env, struct err *e)
     init_head(s, &z, gpu_flops(g, act_type) * s->eff_gemm);
     init_attention(s, &z);
     init_comm(s, &z, g);
+    if (init_measured(s, &z, env, e) < 0) {
+        return e->code;
+    }
     s->layers = m->layers;
     s->moe_layers = llm_moe_layers(m);
     s->dense_layers = s->layers - s->moe_layers;
@@ -311,13 +340,18 @@ static double tokens_run(const struct roofline_state *s, const struct batch_shap
     return (double)(s->graph_pad == PAD_VLLM ? padded(tok) : tok);
 }
 
+static double comm_s(const struct roofline_state *s, double n)
+{
+    return s->reduce ? s->reduces * measured_us(s->reduce, n * s->reduce_bytes) * 1e-6 : s->comm_fix + s->comm_tok * n;
+}
+
 /* Everything that does not grow with the contexts. */
 static double dense_s(const struct roofline_state *s, const struct batch_shape *b)
 {
     double n = tokens_run(s, b);
     double rows = (double)b->n_decode + b->prefill_done;
     double t = family_s(&s->proj, n) + family_s(&s->ffn, n) + family_s(&s->shared, n) +
-               family_s(&s->small, n) + expert_s(s, n) + s->comm_fix + s->comm_tok * n;
+               family_s(&s->small, n) + expert_s(s, n) + comm_s(s, n);
     if (rows > 0) {
         t += family_s(&s->head, rows);
     }
@@ -395,7 +429,7 @@ static void roofline_parts(const void *state, const struct batch_shape *b, struc
 {
     const struct roofline_state *s = state;
     double n = tokens_run(s, b), rows = (double)b->n_decode + b->prefill_done;
-    double every = family_s(&s->proj, n) + family_s(&s->small, n) + s->comm_fix + s->comm_tok * n;
+    double every = family_s(&s->proj, n) + family_s(&s->small, n) + comm_s(s, n);
     double pairs = s->moe_layers ? 1.0 / s->moe_layers : 0;
     *ret = (struct cost_parts){
         .front = cost_coef(s->step_s + s->seq_s * ((double)b->n_decode + b->n_prefill)),

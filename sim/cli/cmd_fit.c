@@ -12,6 +12,7 @@
 #include "calibrate/probe_file.h"
 #include "sim/cli/cli.h"
 #include "sim/cli/fit_check.h"
+#include "sim/cli/fit_collectives.h"
 #include "sim/cli/fit_engine.h"
 #include "sim/cli/fit_report.h"
 #include "sim/core/opt.h"
@@ -19,6 +20,7 @@
 static const char usage[] =
     "usage: steelyard fit PROBE.json --gpu GPU --model MODEL [--tp N] -o PROFILE\n"
     "       steelyard fit MEASUREMENTS --from SOURCE --gpu GPU --model MODEL [--tp N] -o PROFILE\n"
+    "       steelyard fit OUTPUT... --from nccl-tests [--op OP] [--ranks N] [--nodes N] -o COLLECTIVES.json\n"
     "       steelyard fit RUN... --from run [--profile HARDWARE] [--held-out RUN] [...] -o ENGINE.json\n"
     "       steelyard fit --check-replay REPLAY.json [--profile PROFILE --plan PLAN.jsonl]\n"
     "\n"
@@ -34,14 +36,14 @@ static const char usage[] =
     "                       frontier        attention with FlashInfer; matrix products assumed\n"
     "                       distserve       coefficients of iterations (--engine vllm: those of vLLM)\n"
     "                       vtc             request times of S-LoRA on A10G\n"
+    "                       nccl-tests      collectives, see below\n"
     "                       run             a real engine's requests or steps, see below\n"
     "  --gpu GPU          bundled name or profile\n"
     "  --model MODEL      bundled name or config.json\n"
     "  --tp N             tensor-parallel degree (default 1)\n"
     "  --weight-dtype T   of the weights; default as the model's configuration says\n"
     "  --engine VERSION   of vLLM, as 0.15.1: the newest table not after it is taken (default: newest)\n"
-    "  --collectives DIR  folder with custom_allreduce.csv.gz (default: MEASUREMENTS, or aiconfigurator\n"
-    "                     beside it)\n"
+    "  --collectives DIR  of custom_allreduce.csv.gz (default: MEASUREMENTS, or aiconfigurator beside it)\n"
     "  -o, --output FILE  the profile\n"
     "  --scale FAMILY=X   a family's times X times as long, as attention=0.7 for an engine with faster\n"
     "                     kernels than those that were measured; may repeat\n"
@@ -58,6 +60,9 @@ static const char usage[] =
     "  --config CONFIG    and the flags of a configuration as for steelyard replay, over what the runs\n"
     "                     say of themselves\n"
     "  --quiet            no progress line\n"
+    "\n"
+    "--from nccl-tests: its output (or a probe's file) becomes times by size, for roofline{collectives=FILE} and the\n"
+    "fabric; --op, --ranks and --nodes where the output does not say them.\n"
     "\n"
     "  --check-replay REPLAY  steps that the probe executed against their simulation: the\n"
     "                     plan's own, or with --profile and --plan that of a profile. Status 1 when the\n"
@@ -126,12 +131,13 @@ static int check_source(const struct options *o, struct err *e)
 {
     const char *names[32];
     size_t n = 0;
-    while (n < 31 && fit_sources[n].name) {
+    while (n < 30 && fit_sources[n].name) {
         names[n] = fit_sources[n].name;
         n++;
     }
     if (!fit_source_find(o->q.source)) {
         names[n++] = "run";
+        names[n++] = "nccl-tests";
         return cli_not_known("source", o->q.source, names, n, " (steelyard fit --help)", SIM_E_USAGE, e);
     }
     return 0;
@@ -197,6 +203,11 @@ static bool of_run(char **argv, int i)
     return cli_flag("--held-out", argv, i) || cli_flag("--config", argv, i) || cli_flag("--quiet", argv, i);
 }
 
+static bool of_nccl(char **argv, int i)
+{
+    return cli_flag("--op", argv, i) || cli_flag("--ranks", argv, i) || cli_flag("--nodes", argv, i);
+}
+
 static int parse(struct options *o, int argc, char **argv, struct err *e)
 {
     for (int i = 1; i < argc; i++) {
@@ -204,8 +215,8 @@ static int parse(struct options *o, int argc, char **argv, struct err *e)
         if (rc < 0) {
             return rc;
         }
-        if (rc == 0 && of_run(argv, i)) {
-            return err_set(e, SIM_E_USAGE, "option '%s' goes with --from run", argv[i]);
+        if (rc == 0 && (of_run(argv, i) || of_nccl(argv, i))) {
+            return err_set(e, SIM_E_USAGE, "option '%s' goes with --from %s", argv[i], of_run(argv, i) ? "run" : "nccl-tests");
         }
         if (rc == 0 && (argv[i][0] == '-' || o->q.dir)) {
             return cli_unknown(&cmd_fit, argv[i], e);
@@ -289,10 +300,85 @@ static int fit_from_run(int argc, char **argv, struct arena *ar, struct err *e)
     return fit_steps_is(o.q.run[0]) ? fit_steps(&o.q, ar, e) : fit_engine(&o.q, ar, e);
 }
 
-static bool says_run(int argc, char **argv)
+/* ---- the words of --from nccl-tests ---- */
+
+struct collective_words {
+    struct fit_collectives q;
+    const char *format, *from, *ranks, *nodes;
+};
+
+static int collective_word(struct collective_words *o, int argc, char **argv, int *i, struct err *e)
+{
+    const struct {
+        const char *name;
+        const char **value;
+    } known[] = {{"--from", &o->from},    {"--op", &o->q.said.op},    {"--ranks", &o->ranks},  {"--nodes", &o->nodes},
+                 {"-o", &o->q.output},    {"--output", &o->q.output}, {"--format", &o->format}};
+    for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++) {
+        int rc = cli_flag_value(known[k].name, argc, argv, i, known[k].value, e);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    if (argv[*i][0] == '-') {
+        return cli_unknown(&cmd_fit, argv[*i], e);
+    }
+    o->q.file[o->q.n_files++] = argv[*i];
+    return 1;
+}
+
+static int count(const char *flag, const char *text, int64_t least, uint32_t *ret, struct err *e)
+{
+    int64_t v = 0;
+    if (text && (!text_to_int64(text, &v) || v < least || v > 1000000)) {
+        return err_set(e, SIM_E_USAGE, "%s: '%s' is no number from %lld to 1000000", flag, text, (long long)least);
+    }
+    *ret = (uint32_t)v;
+    return 0;
+}
+
+static int check_collectives(struct collective_words *o, struct err *e)
+{
+    static const char *const ops[] = {"all_reduce", "all_gather", "reduce_scatter", "all_to_all"};
+    bool known = !o->q.said.op;
+    if (o->q.n_files == 0 || !o->q.output) {
+        return err_set(e, SIM_E_USAGE, "fit --from nccl-tests: no %s given (see steelyard fit --help)",
+                       o->q.n_files ? "-o COLLECTIVES.json" : "output of nccl-tests");
+    }
+    for (size_t k = 0; k < 4; k++) {
+        known = known || strcmp(o->q.said.op, ops[k]) == 0;
+    }
+    if (!known) {
+        return cli_not_known("collective", o->q.said.op, ops, 4, " (all_reduce, all_gather, reduce_scatter, all_to_all)", SIM_E_USAGE, e);
+    }
+    o->q.json = o->format && strcmp(o->format, "json") == 0;
+    if (o->format && !o->q.json && strcmp(o->format, "text") != 0) {
+        return cli_not_known("format", o->format, fit_formats, 2, " (text, json)", SIM_E_USAGE, e);
+    }
+    return count("--ranks", o->ranks, 2, &o->q.said.ranks, e) < 0 || count("--nodes", o->nodes, 1, &o->q.said.nodes, e) < 0 ? e->code : 0;
+}
+
+static int fit_from_nccl(int argc, char **argv, struct arena *ar, struct err *e)
+{
+    struct collective_words o = {.q.file = arena_calloc(ar, (size_t)argc + 1, sizeof(*o.q.file))};
+    if (!o.q.file) {
+        return err_set(e, SIM_E_NOMEM, "out of memory");
+    }
+    for (int i = 1; i < argc; i++) {
+        if (collective_word(&o, argc, argv, &i, e) < 0) {
+            return e->code;
+        }
+    }
+    return check_collectives(&o, e) < 0 ? e->code : fit_collectives(&o.q, ar, e);
+}
+
+static bool says_from(int argc, char **argv, const char *source)
 {
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--from=run") == 0 || (strcmp(argv[i], "--from") == 0 && i + 1 < argc && strcmp(argv[i + 1], "run") == 0)) {
+        const char *word = strncmp(argv[i], "--from=", 7) == 0                        ? argv[i] + 7
+                           : strcmp(argv[i], "--from") == 0 && i + 1 < argc ? argv[i + 1]
+                                                                                      : "";
+        if (strcmp(word, source) == 0) {
             return true;
         }
     }
@@ -338,8 +424,10 @@ static int run(int argc, char **argv, struct err *e)
 {
     struct arena ar = {0};
     struct options o = {0};
-    if (says_run(argc, argv)) {
+    if (says_from(argc, argv, "run")) {
         fit_from_run(argc, argv, &ar, e);
+    } else if (says_from(argc, argv, "nccl-tests")) {
+        fit_from_nccl(argc, argv, &ar, e);
     } else if (parse(&o, argc, argv, e) == 0) {
         if (o.replay.replay) {
             o.replay.data_dir = steelyard_data_dir(o.q.data_dir, &ar);

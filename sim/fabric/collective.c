@@ -140,7 +140,7 @@ static void read_all(struct reader *r, struct collective_model *m)
 {
     static const char *const keys[] = {
         "full_name", "host_us", "net_hop_us", "tree_share", "max_ranks",
-        "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "dispatch", "combine"};
+        "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "dispatch", "combine", "measured"};
     reader_keys(r, r->root, "", keys, sizeof keys / sizeof *keys);
     m->full_name = reader_string(r, r->root, "", "full_name", m->name);
     m->provenance = reader_string(r, r->root, "", "_provenance", "parameters as given");
@@ -153,7 +153,10 @@ static void read_all(struct reader *r, struct collective_model *m)
         read_op(r, m, (enum collective_op)op);
         any = any || m->op[op].known;
     }
-    if (r->rc == 0 && !any) {
+    if (r->rc == 0) {
+        r->rc = measured_parse(&m->measured, r->text, r->len, r->file, r->arena, r->err);
+    }
+    if (r->rc == 0 && !any && m->measured.n == 0) {
         reader_fail(r, "all_reduce", "is missing, and so is every other operation");
     }
 }
@@ -312,9 +315,12 @@ double collective_us(const struct collective_model *m, const struct collective_c
 int collective_time(const struct collective_model *m, const struct collective_call *c,
                     struct collective_choice *ret, struct err *e)
 {
+    const struct measured_curve *curve = measured_find(&m->measured, op_names[c->op], c->ranks, c->nodes ? c->nodes : 1);
+
     *ret = (struct collective_choice){.us = HUGE_VAL};
-    if (!m->op[c->op].known) {
-        return err_set(e, SIM_E_CONFIG, "collectives %s do not have %s", m->name, op_names[c->op]);
+    if (!m->op[c->op].known && !curve) {
+        return err_set(e, SIM_E_CONFIG, "collectives %s do not have %s%s", m->name, op_names[c->op],
+                       m->measured.n ? " of so many ranks" : "");
     }
     if (!(c->bytes >= 0) || !isfinite(c->bytes) || !(c->host_us >= 0) || !isfinite(c->host_us) ||
         (c->nodes > 1 && c->ranks % c->nodes != 0)) {
@@ -325,6 +331,10 @@ int collective_time(const struct collective_model *m, const struct collective_ca
         ret->us = 0;
         return 0;
     }
+    if (curve) {
+        *ret = (struct collective_choice){measured_us(curve, c->bytes), COLLECTIVE_RING, COLLECTIVE_SIMPLE, true};
+        return 0;
+    }
     if (m->op[c->op].normal.net > 0 && !is_routed(&c->routed)) {
         return err_set(e, SIM_E_CONFIG, "%s by %s needs the routing: experts of a layer and of a token, GPUs of a node",
                        op_names[c->op], m->name);
@@ -333,7 +343,7 @@ int collective_time(const struct collective_model *m, const struct collective_ca
         for (int p = 0; p < COLLECTIVE_PROTOS; p++) {
             double us = collective_us(m, c, (enum collective_algo)a, (enum collective_proto)p);
             if (us < ret->us) {
-                *ret = (struct collective_choice){us, (enum collective_algo)a, (enum collective_proto)p};
+                *ret = (struct collective_choice){us, (enum collective_algo)a, (enum collective_proto)p, false};
             }
         }
     }

@@ -17,11 +17,15 @@
  * expert (collective_expert_bytes), as DeepEP counts. Kernels that relay a token inside of its node ("normal" in a
  * file: models/reach.h) need to be told of the routing, too.
  *
+ * Where a file has measured times of an operation for this number of ranks and nodes (models/measured.h, by `steelyard fit --from
+ * nccl-tests`), they are the answer as they are, the host's part as it was when they were measured.
+ *
  * Started by the host one by one (eager), an operation cannot be shorter than what the host needs to
  * start it; captured in a CUDA graph it can. */
 #ifndef STEELYARD_COLLECTIVE_H
 #define STEELYARD_COLLECTIVE_H
 
+#include "models/measured.h"
 #include "models/reach.h"
 #include "sim/core/arena.h"
 #include "sim/core/err.h"
@@ -80,6 +84,7 @@ struct collective_model {
     double tree_share;  /* bandwidth of a tree against a ring */
     uint32_t max_ranks; /* largest measured group */
     struct collective_table op[COLLECTIVE_OPS];
+    struct measured measured;
 };
 
 int collective_parse(struct collective_model *ret, const char *text, size_t len, const char *file,
@@ -98,8 +103,9 @@ struct collective_call {
 
 struct collective_choice {
     double us;
-    enum collective_algo algo;
+    enum collective_algo algo; /* ring and simple when `measured` */
     enum collective_proto proto;
+    bool measured;
 };
 
 /* 0 ranks or 1: nothing to do, 0 us. SIM_E_CONFIG for an operation that the model does not know and for

@@ -140,3 +140,27 @@ $ sed 's/"iterations"/"command":["--limit","2"],"iterations"/' s.json > l.json; 
 $ sed 's/"iterations"/"complete":false,"iterations"/' s.json > l.json; steelyard fit --check-replay l.json --profile p.json --plan plan.jsonl | grep note
 1>   note: the replay was cut short
 2> steelyard: l.json: median error 175.8 %, p95 176.2 %: more than 5 and 10 %
+
+# Collectives of one machine, from what nccl-tests printed.
+$ printf '# Collective test starting: all_reduce_perf\n# nThread 1 nGpus 4\n# size count type redop root time\n1048576 1 float sum -1 20\n2097152 1 float sum -1 30\n4194304 1 float sum -1 45\n' > ar.txt; steelyard fit ar.txt --from nccl-tests -o machine.json
+1> every second size by a curve of the others
+1> collective       ranks nodes  sizes        from   to bytes     median     worst
+1> all_reduce           4     1      3   1.049e+06  4.194e+06      0.0 %     0.0 % at 2097152
+1>
+1> written to machine.json
+$ steelyard run --trace 'synth:uniform{rates=1,requests=5,prompt=1000,output=50}' --model llama-3.1-8b --gpu h100 --policy fcfs --set tp=4 --set 'cost=roofline{collectives=machine.json}' | grep -c TPOT
+1> 6
+$ steelyard run --trace 'synth:uniform{rates=1,requests=5,prompt=1000,output=50}' --model llama-3.1-8b --gpu h100 --policy fcfs --set tp=8 --set 'cost=roofline{collectives=machine.json}'
+2> steelyard: machine.json: no all_reduce of 8 ranks on one node was measured (of ranks: 4)
+? 2
+$ sed -i '/starting/d' ar.txt; steelyard fit ar.txt --from nccl-tests -o machine.json
+2> steelyard: ar.txt:3: the output does not say which collective this is: give --op
+? 3
+$ steelyard fit ar.txt --from nccl-tests --op allreduce -o machine.json
+2> steelyard: collective 'allreduce' is not known; did you mean 'all_reduce'? (all_reduce, all_gather, reduce_scatter, all_to_all)
+? 2
+$ steelyard fit ar.txt --from nccl-tests --op all_reduce -o machine.json --format json | head -4
+1> [
+1>   {
+1>     "op": "all_reduce",
+1>     "ranks": 4,

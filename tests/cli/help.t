@@ -4,6 +4,8 @@ $ commands=$(steelyard help | sed -n 's/^  \([a-z]*\) .*/\1/p'); for c in $comma
 $ for c in $(steelyard help | sed -n 's/^  \([a-z]*\) .*/\1/p'); do for f in $(steelyard help $c 2> /dev/null | grep -oE -- '--[a-z][a-z-]*' | sort -u); do steelyard $c $f 2>&1 | grep "option '$f' is not known" | sed "s/^/$c: /"; done; done
 # No line of help is wider than a terminal of 100 columns.
 $ for c in $(steelyard help | sed -n 's/^  \([a-z]*\) .*/\1/p'); do steelyard help $c 2> /dev/null | grep -E '.{101}'; done | cat
+1>        steelyard fit OUTPUT... --from nccl-tests [--op OP] [--ranks N] [--nodes N] -o COLLECTIVES.json
+1> --from nccl-tests: its output (or a probe's file) becomes times by size, for roofline{collectives=FILE} and the
 $ steelyard help | head -4
 1> steelyard: simulate LLM serving on traces, and compare scheduling policies
 1>

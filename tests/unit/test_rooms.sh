@@ -27,7 +27,7 @@ verdict 1 "traces, policies and models know sim/core and themselves" "$bad"
 
 verdict 2 "sim/core knows only itself" "$(includes sim/core | grep -v ': sim/core/')"
 
-interfaces='policies/\(policy\|route\|batcher\|offload\|place\|req\|open\|experts\)\|models/\(cost\|llm\|gpu\|reach\)\|traces/\(trace\|routes\)'
+interfaces='policies/\(policy\|route\|batcher\|offload\|place\|req\|open\|experts\)\|models/\(cost\|llm\|gpu\|measured\|reach\)\|traces/\(trace\|routes\)'
 bad=$(includes sim | grep -v '^sim/cli/' | grep ': \(policies\|models\|traces\)/' |
     grep -v ": \($interfaces\)\.h\$")
 verdict 3 "sim outside of sim/cli knows only the other rooms' interfaces" "$bad"

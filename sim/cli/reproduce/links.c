@@ -4,6 +4,7 @@
  * collectives and DeepEP's dispatch, beside what was measured. */
 #include <math.h>
 
+#include "sim/cli/reproduce/links_nccl.h"
 #include "sim/cli/reproduce/reproduce.h"
 #include "sim/fabric/collective.h"
 #include "sim/fabric/ring.h"
@@ -283,58 +284,6 @@ static int load(struct repro *p, const char *name, struct collective_model *ret,
     return collective_load(ret, name, steelyard_data_dir(NULL, &p->ar), &p->ar, e);
 }
 
-struct nccl_row {
-    const char *size;
-    double bytes, us[3];
-};
-
-static int nccl_rows(struct repro *p, const struct collective_model *m, const struct nccl_row *r,
-                     struct err *e)
-{
-    static const enum collective_op op[] = {COLLECTIVE_ALL_REDUCE, COLLECTIVE_ALL_GATHER,
-                                            COLLECTIVE_REDUCE_SCATTER};
-
-    for (size_t i = 0; i < COUNT(op); i++) {
-        struct collective_call c = {.op = op[i], .ranks = 4, .bytes = r->bytes, .host_us = m->host_us};
-        struct collective_choice got;
-        const char *row = arena_printf(&p->ar, "%s of %s", collective_op_name(op[i]), r->size);
-
-        if (!row) {
-            return no_memory(e);
-        }
-        if (collective_time(m, &c, &got, e) < 0 ||
-            repro_number(p, row, "us", r->us[i], got.us, 0.09, e) < 0) {
-            return e->code;
-        }
-    }
-    return 0;
-}
-
-/* waynehacking8/nccl-collectives-bench, 4 x H100 SXM5, NCCL 2.18.3, out of place, quiet run. */
-static int nccl_h100(struct repro *p, struct err *e)
-{
-    static const struct nccl_row row[] = {
-        {"32 KiB", 32768, {25.05, 23.63, 21.94}},       {"128 KiB", 131072, {26.32, 26.28, 23.96}},
-        {"512 KiB", 524288, {27.88, 28.24, 25.95}},     {"1 MiB", 1048576, {26.76, 27.87, 25.83}},
-        {"2 MiB", 2097152, {30.32, 27.76, 25.69}},      {"4 MiB", 4194304, {43.43, 38.62, 35.72}},
-        {"8 MiB", 8388608, {63.07, 47.30, 42.74}},      {"16 MiB", 16777216, {101.86, 67.25, 62.56}},
-        {"32 MiB", 33554432, {175.8, 109.2, 105.9}},    {"64 MiB", 67108864, {329.4, 194.9, 189.9}},
-        {"128 MiB", 134217728, {617.7, 349.9, 346.8}},  {"256 MiB", 268435456, {1186, 658.9, 662.6}},
-        {"1 GiB", 1073741824, {4533, 2459, 2446}},      {"8 GiB", 8589934592, {35188, 18754, 18360}},
-    };
-    struct collective_model m;
-
-    if (load(p, "nvlink4-h100", &m, e) < 0) {
-        return e->code;
-    }
-    for (size_t i = 0; i < COUNT(row); i++) {
-        if (nccl_rows(p, &m, &row[i], e) < 0) {
-            return e->code;
-        }
-    }
-    return 0;
-}
-
 static double busbw(const struct collective_model *m, uint32_t ranks, double bytes, enum collective_algo a)
 {
     struct collective_call c = {.op = COLLECTIVE_ALL_REDUCE, .ranks = ranks, .bytes = bytes};
@@ -504,7 +453,8 @@ const struct reproduction reproductions_links[] = {
     {"pcie-host", "rtx6kpro", "eight GPUs copy from and to the host", pcie_host},
     {"pcie-duplex", "nvbandwidth", "host to device alone and beside device to host", pcie_duplex},
     {"expert-copy", "LayerScope and an A10", "time to copy one expert", expert_copy},
-    {"nccl-h100", "nccl-collectives-bench", "three collectives by size on four H100", nccl_h100},
+    {"nccl-h100", "nccl-collectives-bench", "four H100 by their own measurements: sizes that were left out", links_nccl_own},
+    {"nccl-h100-bundled", "nccl-collectives-bench", "four H100 by the bundled file of other machines", links_nccl_bundled},
     {"nccl-scaling", "nccl-collectives-bench", "ring and NVLS all-reduce on 2, 4 and 6 H100", nccl_scaling},
     {"nccl-pcie", "rtx6kpro", "all-reduce over PCIe 5.0", nccl_pcie},
     {"deepep", "DeepEP README", "low-latency dispatch and combine", deepep},
