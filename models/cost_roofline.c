@@ -86,7 +86,7 @@ static const struct opt_row roofline_options[] = {
     MICRO(seq_us, "4", "Host time per sequence of an iteration."),
     {"graph_pad", OPT_CHOICE, offsetof(struct roofline_state, graph_pad), 0, 0, "off", NULL,
      "CUDA-graph padding of the token count.", pad_choices},
-    {"collectives", OPT_STRING, offsetof(struct roofline_state, collectives), 0, 0, "", COST_FILE,
+    {"collectives", OPT_STRING, offsetof(struct roofline_state, collectives), 0, -1, NULL, COST_FILE,
      "File with measured all-reduces ('steelyard fit --from nccl-tests'), in place of eff_link.", NULL},
     OPT_END,
 };
@@ -222,7 +222,7 @@ static void init_comm(struct roofline_state *s, const struct sizing *z, const st
 static int init_measured(struct roofline_state *s, const struct sizing *z, struct cost_env *env, struct err *e)
 {
     struct measured m;
-    if (z->tp < 2 || !s->collectives || !s->collectives[0]) {
+    if (z->tp < 2 || !s->collectives) {
         return 0;
     }
     if (measured_load(&m, s->collectives, env->arena, e) < 0) {
