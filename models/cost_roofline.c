@@ -222,7 +222,7 @@ static void init_comm(struct roofline_state *s, const struct sizing *z, const st
 static int init_measured(struct roofline_state *s, const struct sizing *z, struct cost_env *env, struct err *e)
 {
     struct measured m;
-    if (z->tp < 2 || !s->collectives) {
+    if (z->tp < 2 || !s->collectives || !s->collectives[0]) {
         return 0;
     }
     if (measured_load(&m, s->collectives, env->arena, e) < 0) {

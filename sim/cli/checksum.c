@@ -59,6 +59,7 @@ static int hash_cost(const char *spec, bool *any, uint64_t *hash, struct arena *
         const char *path = NULL;
         if (row->type == OPT_STRING && row->unit && strcmp(row->unit, COST_FILE) == 0) {
             memcpy(&path, state + row->offset, sizeof(path));
+            path = path && path[0] ? path : NULL;
             rc = hash_bytes(path, hash, ar, e);
             *any = *any || path;
         }
