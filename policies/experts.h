@@ -45,6 +45,8 @@ struct expert_services {
      * choice, so they are the same under every other policy. recall 1 = the truth. `ret` has room for
      * `experts`; how many. */
     uint32_t (*predict)(void *ctx, uint32_t layer, double recall, struct expert_guess *ret);
+    /* The top_k experts that such a predictor names for token `tok` of the step, in its own order. */
+    void (*path)(void *ctx, uint32_t tok, uint32_t layer, double recall, uint16_t *ret);
     /* Fetch `expert` of `layer` ahead; true when it is there, and then it is kept until its layer's gate
      * has decided. `urgent` puts the copy into the line of demand loads. Copies begin, and evict, when the
      * callback is through: so name all that are wanted, also those that are there. */
@@ -151,6 +153,9 @@ struct prefetch_ops {
     bool complete; /* a layer does not begin before all that was named for it is there, needed or not */
     int (*init)(void *st, const struct expert_env *env, struct err *e);
     /* NULL where a policy has nothing to do. */
+    /* A step of `n_tok` decodes alone: run it as two batches, one after the other, and which of them each token
+     * goes to? false = as one. Everything below is then called for each of the two. */
+    bool (*split)(void *st, const struct expert_view *v, uint32_t n_tok, uint8_t *group);
     void (*step)(void *st, const struct expert_view *v);
     void (*before_attention)(void *st, const struct expert_view *v, uint32_t layer);
     void (*routed)(void *st, const struct expert_view *v, const struct layer_work *w);

@@ -7,12 +7,18 @@
 #include <stdlib.h>
 
 #include "sim/layers/moe.h"
+#include "sim/layers/split.h"
 
 /* ---- set-up ---- */
 
 static uint32_t predict(void *ctx, uint32_t layer, double recall, struct expert_guess *ret)
 {
     return routing_predict(&((struct layers *)ctx)->routing, layer, recall, ret);
+}
+
+static void path(void *ctx, uint32_t tok, uint32_t layer, double recall, uint16_t *ret)
+{
+    routing_guess(&((struct layers *)ctx)->routing, layer, recall, tok, ret);
 }
 
 static uint32_t name(struct layers *x, uint32_t layer, uint32_t expert)
@@ -95,7 +101,7 @@ static uint64_t next_use(void *ctx, uint32_t item)
 }
 
 static const struct expert_services services = {
-    .predict = predict, .want = want, .want_after = want_after, .copies_waiting = copies_waiting,
+    .predict = predict, .path = path, .want = want, .want_after = want_after, .copies_waiting = copies_waiting,
     .arrives_s = arrives_s, .link_free_s = link_free_s, .gpu_s = gpu_s, .layer_s = layer_s, .cpu_s = cpu_s, .next_use = next_use,
 };
 
@@ -218,8 +224,12 @@ void layers_release(struct layers *x)
     routing_release(&x->routing);
     free(x->action);
     free(x->use);
+    free(x->split_tok);
+    free(x->group);
     x->action = NULL;
     x->use = NULL;
+    x->split_tok = NULL;
+    x->group = NULL;
 }
 
 /* ---- a step ---- */
@@ -292,13 +302,47 @@ static int run_step(struct layers *x, const struct batch_shape *shape, sim_ns st
     return 0;
 }
 
+/* ---- a step as two batches ---- */
+
+static int run_split(struct layers *x, const struct batch_shape *shape, sim_ns start, sim_tick *ret, struct err *e)
+{
+    struct expert_token *tok = malloc(shape->n_decode * sizeof *tok);
+    int rc = tok ? 0 : err_set(e, SIM_E_NOMEM, "out of memory for a step of %u tokens", shape->n_decode);
+
+    *ret = 0;
+    for (uint8_t g = 0; g < 2 && rc == 0; g++) {
+        struct batch_shape part;
+        uint32_t n = split_take(x, shape, g, tok, &part);
+        sim_tick ticks = 0;
+
+        if (n > 0 && routing_tokens(&x->routing, tok, n, e) == 0) {
+            rc = run_step(x, &part, start + (*ret >> SIM_TICKS_PER_NS_LOG2), &ticks, e);
+        } else if (n > 0) {
+            rc = e->code;
+        }
+        *ret += ticks;
+    }
+    free(tok);
+    return rc;
+}
+
+static int run_any(struct layers *x, const struct batch_shape *shape, sim_ns start, sim_tick *ret, struct err *e)
+{
+    int split = split_wanted(x, shape, e);
+
+    if (split < 0) {
+        return split;
+    }
+    return split ? run_split(x, shape, start, ret, e) : run_step(x, shape, start, ret, e);
+}
+
 int layers_run(struct layers *x, const struct batch_shape *shape, const struct expert_token *tok, uint32_t n,
                sim_ns start, sim_tick *ret, struct err *e)
 {
     if (x->cfg.source && routing_tokens(&x->routing, tok, n, e) < 0) {
         return e->code;
     }
-    return run_step(x, shape, start, ret, e);
+    return run_any(x, shape, start, ret, e);
 }
 
 int layers_execute(void *ctx, const struct engine *g, const struct step *s, sim_ns start,
@@ -310,7 +354,7 @@ int layers_execute(void *ctx, const struct engine *g, const struct step *s, sim_
     if (x->cfg.source && routing_step(&x->routing, g, s, e) < 0) {
         return e->code;
     }
-    if (run_step(x, &s->shape, start, &ticks, e) < 0) {
+    if (run_any(x, &s->shape, start, &ticks, e) < 0) {
         return e->code;
     }
     *ret = (struct cost_affine){.base = ticks, .slope = 0, .valid = 1};

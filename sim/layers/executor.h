@@ -79,6 +79,10 @@ struct layers {
     uint8_t *named; /* by item: since its layer's last gate */
     bool *any_named; /* by layer */
     uint64_t check_count;
+    /* of a step that is run as two batches */
+    struct expert_token *split_tok;
+    uint8_t *group;
+    uint32_t cap_split;
 };
 
 int layers_init(struct layers *x, const struct layers_config *c, struct arena *a, struct err *e);

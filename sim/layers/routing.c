@@ -226,7 +226,7 @@ static uint32_t wrong_one(const struct routing *r, uint32_t layer, const uint16_
     return last;
 }
 
-static void guess_token(struct routing *r, uint32_t layer, double recall, uint32_t t)
+void routing_guess(struct routing *r, uint32_t layer, double recall, uint32_t t, uint16_t *ret)
 {
     const uint16_t *expert = &routing_experts(r, layer)[(size_t)t * r->k];
     uint64_t first = ((uint64_t)r->tok[t].position * r->layers + layer) * r->k;
@@ -235,7 +235,17 @@ static void guess_token(struct routing *r, uint32_t layer, double recall, uint32
         bool right = recall >= 1 || rng_uniform(r->rng, r->tok[t].sequence, 2 * (first + i)) < recall;
         double u = right ? 0 : rng_uniform(r->rng, r->tok[t].sequence, 2 * (first + i) + 1);
 
-        r->count[right ? expert[i] : wrong_one(r, layer, expert, u)]++;
+        ret[i] = right ? expert[i] : (uint16_t)wrong_one(r, layer, expert, u);
+    }
+}
+
+static void guess_token(struct routing *r, uint32_t layer, double recall, uint32_t t)
+{
+    uint16_t named[ROUTE_TOP_K_MAX];
+
+    routing_guess(r, layer, recall, t, named);
+    for (uint32_t i = 0; i < r->k; i++) {
+        r->count[named[i]]++;
     }
 }
 

@@ -62,6 +62,9 @@ static inline const float *routing_gates(const struct routing *r, uint32_t layer
 /* See struct expert_services. */
 uint32_t routing_predict(struct routing *r, uint32_t layer, double recall, struct expert_guess *ret);
 
+/* Of one token: k experts, as its own are ordered. */
+void routing_guess(struct routing *r, uint32_t layer, double recall, uint32_t t, uint16_t *ret);
+
 /* Steps until one of the step's sequences uses the expert, when each makes a token a step: 0 = in this one
  * (with `past`: its gate has been), ROUTING_HORIZON = not soon. */
 uint32_t routing_next_use(struct routing *r, uint32_t layer, uint32_t expert, bool past);

@@ -360,7 +360,7 @@ static uint32_t roll(struct dice *d, uint32_t below)
 static void random_act(struct bench *b, struct dice *d, sim_ns now, uint32_t *n_needed)
 {
     uint32_t item = roll(d, b->s.items), room = b->s.rooms == 1 ? 0 : item / b->s.cfg.experts;
-    switch (roll(d, 6)) {
+    switch (roll(d, 7)) {
     case 0:
         if (b->s.needed[item]) {
             n_needed[room]--;
@@ -385,6 +385,9 @@ static void random_act(struct bench *b, struct dice *d, sim_ns now, uint32_t *n_
         if (expert_is_here(&b->v, item)) {
             touch(b, item);
         }
+        break;
+    case 5:
+        store_request_later(&b->s, item, now + roll(d, 200));
         break;
     default:
         to(b, now);
@@ -425,7 +428,8 @@ static void random_history(const char *evict, struct store_config c, uint64_t se
 static void test_random(void **state)
 {
     (void)state;
-    static const char *const evict[] = {"lru", "lfu", "lfu{forget=off,decay=0.9}", "arc", "static", "activation"};
+    static const char *const evict[] = {"lru", "lfu", "lfu{forget=off,decay=0.9}", "arc", "static", "activation",
+                                         "plec"};
     for (uint64_t seed = 0; seed < 4; seed++) {
         for (size_t i = 0; i < sizeof evict / sizeof *evict; i++) {
             struct store_config c = plain;

@@ -345,6 +345,30 @@ static void test_sure_prefetch_takes_nobody_out(void **state)
     close_hand(&h);
 }
 
+/* Two tokens as two batches: each takes host, attention, router, four experts and head; one of a token is one. */
+static void test_halves(void **state)
+{
+    (void)state;
+    static const char *const prefetch[] = {"plec", "plec{halves=on}", "plec{halves=routes}"};
+    const struct batch_shape two = {.n_decode = 2, .decode_ctx_tok = 13}, prompt = {.n_prefill = 1, .prefill_tok = 2};
+    const struct expert_token tok[2] = {{.sequence = 3, .position = 5}, {.sequence = 4, .position = 6}};
+    const struct expert_token read[2] = {{.sequence = 3, .position = 0, .prefill = true},
+                                         {.sequence = 3, .position = 1, .prefill = true}};
+    for (size_t i = 0; i < 3; i++) {
+        struct hand h;
+        sim_tick t = 0;
+        open_hand(&h, 1, 4, prefetch[i], "wait", NULL);
+        assert_int_equal(layers_run(&h.x, &two, tok, 2, 0, &t, &h.e), 0);
+        assert_int_equal(t >> SIM_TICKS_PER_NS_LOG2, i == 0 ? 1210 : 2420);
+        assert_int_equal(h.x.n.steps, i == 0 ? 1 : 2);
+        assert_int_equal(h.x.n.tokens, 2);
+        assert_int_equal(layers_run(&h.x, &prompt, read, 2, 10000, &t, &h.e), 0);
+        assert_int_equal(t >> SIM_TICKS_PER_NS_LOG2, 1210);
+        assert_int_equal(step(&h, 20000, 7), 1210);
+        close_hand(&h);
+    }
+}
+
 /* ---- the timeline ---- */
 
 struct track {
@@ -458,7 +482,7 @@ int main(void)
         cmocka_unit_test(test_wait), cmocka_unit_test(test_wait_three),
         cmocka_unit_test(test_host_loop), cmocka_unit_test(test_whole_layers), cmocka_unit_test(test_cpu),
         cmocka_unit_test(test_skip), cmocka_unit_test(test_no_substitute),
-        cmocka_unit_test(test_sure_prefetch_takes_nobody_out), cmocka_unit_test(test_timeline), cmocka_unit_test(test_hit_rates),
+        cmocka_unit_test(test_sure_prefetch_takes_nobody_out), cmocka_unit_test(test_halves), cmocka_unit_test(test_timeline), cmocka_unit_test(test_hit_rates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
