@@ -1,9 +1,9 @@
 # Experts that do not all fit: where they are, who leaves, what is fetched ahead, what a miss costs.
 $ steelyard list evictions | cut -d' ' -f1 | tr '\n' ' '
-1> activation arc belady lfu lru mrs static 
+1> activation arc belady lfu lru mrs plec static 
 1> (no newline at the end)
 $ steelyard list prefetches | cut -d' ' -f1 | tr '\n' ' '
-1> all cross-layer impact next-gate none path pre-attention pre-gated stride top-score 
+1> all cross-layer impact next-gate none path plec pre-attention pre-gated stride top-score 
 1> (no newline at the end)
 $ steelyard list misses | cut -d' ' -f1 | tr '\n' ' '
 1> buddy cpu hybrid random skip wait 
