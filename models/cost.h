@@ -49,6 +49,10 @@ struct cost_env {
     const struct llm_shape *llm;   /* NULL when the run names no model (linear models need none) */
     const struct gpu_profile *gpu; /* NULL likewise */
     uint32_t tp;                   /* tensor-parallel degree */
+    /* Between those GPUs, as a topology has it: what each gets when all send to the next one of a ring, in raw
+     * bytes as profiles of GPUs state them. 0 = not known, the profile says. */
+    double ring_bytes_per_s;
+    bool ring_nvlink;              /* no PCIe on the way */
     uint32_t max_seqs;             /* most sequences of a step; 0 = not known */
     struct arena *arena;
     /* Filled by init, shown with the results; in the arena. */

@@ -204,15 +204,18 @@ static void init_attention(struct roofline_state *s, const struct sizing *z)
 }
 
 /* Ring: 2(n-1)/n of the message crosses each link (moe-pcie notes: H100 T = latency + that / 350 GB/s). */
-static void init_comm(struct roofline_state *s, const struct sizing *z, const struct gpu_profile *g)
+static void init_comm(struct roofline_state *s, const struct sizing *z, const struct cost_env *env)
 {
+    const struct gpu_profile *g = env->gpu;
     if (z->tp < 2) {
         return;
     }
-    bool nvlink = g->nvlink_bytes_per_s > 0;
+    bool known = env->ring_bytes_per_s > 0;
+    bool nvlink = known ? env->ring_nvlink : g->nvlink_bytes_per_s > 0;
     /* GB/s per lane and direction after encoding: generation 1..2 8b/10b, 3..5 128b/130b, 6.. FLIT. */
     static const double lane[] = {0, 0.25e9, 0.5e9, 0.985e9, 1.969e9, 3.938e9, 7.563e9, 15.13e9};
     double raw = nvlink ? g->nvlink_bytes_per_s : lane[g->pcie_gen & 7] * g->pcie_lanes;
+    raw = known ? env->ring_bytes_per_s : raw;
     double share = s->eff_link > 0 ? s->eff_link : nvlink ? 0.75 : 0.6;
     double lat = s->allreduce_us > 0 ? s->allreduce_us * 1e-6 : nvlink ? 5e-6 : 3.4e-6 * z->tp;
     s->comm_fix = 2 * z->layers * lat;
@@ -277,7 +280,7 @@ static int roofline_init(void *state, struct cost_env *env, struct err *e)
     init_small(s, &z);
     init_head(s, &z, gpu_flops(g, act_type) * s->eff_gemm);
     init_attention(s, &z);
-    init_comm(s, &z, g);
+    init_comm(s, &z, env);
     if (init_measured(s, &z, env, e) < 0) {
         return e->code;
     }

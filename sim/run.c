@@ -56,6 +56,9 @@ static int load_cost(struct run *r)
                                     .tp = (uint32_t)r->cfg->tp,
                                     .max_seqs = r->traits.max_seqs,
                                     .arena = r->arena};
+    if (run_find_ring(r) < 0) {
+        return r->err->code;
+    }
     return r->cost->init(r->cost_state, &r->cost_env, r->err);
 }
 
@@ -304,7 +307,7 @@ static int add_executor(struct run *r, struct engine_config *ec)
         return r->err->code;
     }
     if (experts_open(&r->experts, r->cfg, r->has_llm ? &r->llm : NULL, r->has_gpu ? &r->gpu : NULL, r->cost,
-                     r->cost_state, ec->link, r->timeline.out ? &r->timeline : NULL, r->arena, r->err) < 0) {
+                     r->cost_state, ec->way ? ec->way[0].link : NULL, r->timeline.out ? &r->timeline : NULL, r->arena, r->err) < 0) {
         return r->err->code;
     }
     if (r->cfg->executor == EXECUTOR_LAYERS) {
@@ -470,6 +473,7 @@ static int build_cluster(struct run *r)
         .glance_ns = to_ns(c->routing_poll_s),
         .echo_ns = to_ns(c->request_delay_s) + to_ns(c->output_delay_s),
         .router_name = c->router,
+        .fabric = r->fabric,
         .check = c->check,
     };
 
@@ -535,7 +539,7 @@ int run_execute(const struct run_config *c, const struct run_hooks *h, struct ru
     r->hooks = h;
     r->arena = a;
     r->err = e;
-    if (load_members(r) < 0 || load_machine(r) < 0 || load_batcher(r) < 0 || load_cost(r) < 0 ||
+    if (load_members(r) < 0 || load_machine(r) < 0 || run_load_topology(r) < 0 || load_batcher(r) < 0 || load_cost(r) < 0 ||
         size_pool(r) < 0 || load_policy(r) < 0 || load_router(r) < 0 || workload_open(&r->load, c, a, e) < 0 ||
         build(r) < 0 || play(r) < 0 || run_fill_result(r, ret) < 0) {
         rc = e->code;

@@ -48,7 +48,7 @@ static int add_pcie(struct run *r, uint32_t gpu, struct gpu_link *ret)
     if (r->cfg->executor == EXECUTOR_LAYERS) {
         in.bytes_per_s = fmax(in.bytes_per_s, r->cfg->experts_link);
     }
-    ret->fabric = fabric_new(r->arena);
+    ret->fabric = ret->fabric ? ret->fabric : fabric_new(r->arena);
     if (!ret->fabric || !in.name || !out.name) {
         return no_memory(r);
     }
@@ -63,23 +63,43 @@ static int add_pcie(struct run *r, uint32_t gpu, struct gpu_link *ret)
     return ret->engine_in && ret->engine_out ? 0 : no_memory(r);
 }
 
-static int add_link(struct run *r, uint32_t gpu, struct engine_config *ec)
+static int add_way(struct run *r, uint32_t gpu, uint32_t rank, struct gpu_link *l, struct kv_way *ret)
 {
-    struct gpu_link *l = arena_alloc(r->arena, sizeof *l);
     const char *in = arena_printf(r->arena, "gpu%u.kv.in", gpu);
     const char *out = arena_printf(r->arena, "gpu%u.kv.out", gpu);
 
-    if (!r->has_gpu || !r->has_llm || r->gpu.pcie_gen == 0) {
-        return 0; /* nothing to swap over: batchers recompute */
-    }
-    if (!l || !in || !out) {
+    if (!in || !out) {
         return no_memory(r);
     }
-    if (add_pcie(r, gpu, l) < 0 || add_meter(r, l, in, &l->in, &ec->kv_in) < 0 ||
-        add_meter(r, l, out, &l->out, &ec->kv_out) < 0) {
+    if ((r->map ? run_topology_link(r, gpu, rank, l) : add_pcie(r, gpu, l)) < 0 ||
+        add_meter(r, l, in, &l->in, &ret->in) < 0 || add_meter(r, l, out, &l->out, &ret->out) < 0) {
         return r->err->code;
     }
-    ec->link = l;
+    ret->link = l;
+    return 0;
+}
+
+/* Without a topology all ranks' links do the same at the same time: one stands for all. */
+static int add_link(struct run *r, uint32_t gpu, struct engine_config *ec)
+{
+    uint32_t n = r->map ? (uint32_t)r->cfg->tp : 1;
+    struct gpu_link *l = arena_calloc(r->arena, n, sizeof *l);
+    struct kv_way *w = arena_calloc(r->arena, n, sizeof *w);
+
+    if (!r->has_gpu || !r->has_llm || (r->gpu.pcie_gen == 0 && !r->map)) {
+        return 0; /* nothing to swap over: batchers recompute */
+    }
+    if (!l || !w) {
+        return no_memory(r);
+    }
+    for (uint32_t k = 0; k < n; k++) {
+        if (add_way(r, gpu, k, &l[k], &w[k]) < 0) {
+            return r->err->code;
+        }
+    }
+    ec->way = w;
+    ec->n_ways = n;
+    ec->shared = r->map && r->n > 1;
     /* One copy per layer for keys and one for values (vLLM V0's swap_blocks). */
     ec->copies_per_block = 2 * r->llm.layers;
     ec->kv_block_bytes = llm_kv_bytes_per_tok_rank(&r->llm, (uint32_t)r->cfg->tp) * r->traits.block_tok;
@@ -129,7 +149,7 @@ static int check_swap(const struct run *r, const struct engine_config *ec)
                              "by-cost)")
                    : 0;
     }
-    if (!ec->link) {
+    if (!ec->way) {
         return err_set(r->err, SIM_E_CONFIG, "kv.offload: nothing to copy over: name a model and a GPU with PCIe");
     }
     if ((c->kv_swap || c->kv_nvme_bytes > 0 || c->kv_remote_bytes > 0) && !r->traits.late_chunks) {
@@ -166,21 +186,21 @@ static int add_tier(struct run *r, struct engine_config *ec, enum kv_tier t, dou
     if (!read.name || !write.name) {
         return no_memory(r);
     }
-    if (fabric_add_link(ec->link->fabric, &read, &in, r->err) < 0 ||
-        fabric_add_link(ec->link->fabric, &write, &out, r->err) < 0) {
+    if (fabric_add_link(ec->way[0].link->fabric, &read, &in, r->err) < 0 ||
+        fabric_add_link(ec->way[0].link->fabric, &write, &out, r->err) < 0) {
         return r->err->code;
     }
-    one_link(&s->out[t], ec->link->fabric, out);
-    one_link(&s->in[t], ec->link->fabric, in);
-    if (ec->kv_in.n_path == FABRIC_MAX_PATH) {
+    one_link(&s->out[t], ec->way[0].link->fabric, out);
+    one_link(&s->in[t], ec->way[0].link->fabric, in);
+    if (ec->way[0].in.n_path == FABRIC_MAX_PATH) {
         return err_set(r->err, SIM_E_CONFIG, "topology: %u links between a GPU and its memory are too many",
-                       ec->kv_in.n_path - 1);
+                       ec->way[0].in.n_path - 1);
     }
-    memcpy(&s->in[t].path[1], ec->kv_in.path, ec->kv_in.n_path * sizeof ec->kv_in.path[0]);
-    s->in[t].n_path += ec->kv_in.n_path;
-    s->in[t].bytes_per_s = fmin(s->in[t].bytes_per_s, ec->kv_in.bytes_per_s);
-    s->in[t].latency_ns += ec->kv_in.latency_ns;
-    s->in[t].weight = ec->kv_in.weight;
+    memcpy(&s->in[t].path[1], ec->way[0].in.path, ec->way[0].in.n_path * sizeof ec->way[0].in.path[0]);
+    s->in[t].n_path += ec->way[0].in.n_path;
+    s->in[t].bytes_per_s = fmin(s->in[t].bytes_per_s, ec->way[0].in.bytes_per_s);
+    s->in[t].latency_ns += ec->way[0].in.latency_ns;
+    s->in[t].weight = ec->way[0].in.weight;
     return 0;
 }
 
@@ -199,8 +219,8 @@ static int add_swap(struct run *r, struct engine_config *ec)
     s->call_ns = to_ns(c->pcie_copy_s);
     s->demote_share = c->kv_demote;
     s->tier_bytes[KV_HOST] = c->host_kv_bytes;
-    s->in[KV_HOST] = ec->kv_in;
-    s->out[KV_HOST] = ec->kv_out;
+    s->in[KV_HOST] = ec->way[0].in;
+    s->out[KV_HOST] = ec->way[0].out;
     if (c->kv_stream_tok > 0 && (c->kv_remote_bytes <= 0 || c->kv_stream_levels.n != STREAM_LEVELS)) {
         return err_set(r->err, SIM_E_CONFIG, "kv.stream: set kv.remote, and three numbers in kv.stream_levels, for "
                        "levels 1, 2 and 3");

@@ -51,6 +51,11 @@ struct run {
     struct route_env route_env;
     struct router_instance router;
     struct cluster cluster;
+    /* with a topology */
+    struct topology topology;
+    struct topo_map *map;
+    struct fabric *fabric; /* all replicas' */
+    uint32_t *gpu_node;    /* of replica i, rank k: [i * tp + k] */
     struct metrics metrics;
     bool metrics_ready;
     struct plan_file plan;
@@ -71,6 +76,13 @@ static inline sim_ns to_ns(double s)
 
 /* run.c: what sampling adds to a step for each row of logits. */
 double run_sampling_s(const struct run *r);
+
+/* run_topology.c: with the key `topology`, the machine around the GPUs: r->map and the GPUs of each replica. */
+int run_load_topology(struct run *r);
+/* What tensor-parallel ranks get of it, for the cost model. */
+int run_find_ring(struct run *r);
+/* Between a GPU, of a replica's rank, and the memory that is nearest to it. */
+int run_topology_link(struct run *r, uint32_t replica, uint32_t rank, struct gpu_link *ret);
 
 /* run_kv.c: the link to host memory of a replica's GPU, and everything that KV may do over it. Errors in
  * r->err. */

@@ -74,6 +74,7 @@ int config_model_hash(const struct run_config *c, const char **ret, struct arena
     uint64_t hash = 0;
     int rc = hash_file("model", c->model, data_dir, "llms", &hash, ar, &own);
     rc = rc < 0 ? rc : hash_file("GPU", c->gpu, data_dir, "gpus", &hash, ar, &own);
+    rc = rc < 0 ? rc : hash_file("topology", c->topology, data_dir, "topologies", &hash, ar, &own);
     const char *policy = policy_file(c->policy, ar);
     rc = rc < 0 ? rc : hash_bytes(policy, &hash, ar, &own);
     bool cost = false;

@@ -169,6 +169,13 @@ const struct opt_row run_options[] = {
      "1000 tokens).", NULL},
     {"kv.demote", OPT_DOUBLE, FIELD(kv_demote), 0, 1, "0.8", "1",
      "Share of a tier in use above which its longest unused sessions sink to the tier below.", NULL},
+    {"topology", OPT_STRING, FIELD(topology), ANY, NULL, NULL,
+     "The machine around the GPUs: a bundled name (steelyard list topologies) or the path of a file. Copies of KV and "
+     "experts go the ways that it has, and replicas share its switches and host memories; all-reduces of cost=roofline "
+     "run as fast as its ring between the GPUs. Unset, each GPU has a PCIe link of its own.", NULL},
+    {"topology.gpus", OPT_STRING, FIELD(topology_gpus), ANY, NULL, NULL,
+     "The GPUs of the first replica, then those of the second ...: numbers, ranges of numbers and names, as in 0,4 or 0-3 or "
+     "gpu0,gpu4; tp of them for each replica. Unset, the first of the topology.", NULL},
     {"pcie.copy", OPT_DOUBLE, FIELD(pcie_copy_s), 0, 1, "2.3us", "s",
      "Cost of one copy call; swapping makes two per block and layer (2.3 us for a cudaMemcpyAsync, "
      "FlexKV issue 193).", NULL},

@@ -207,7 +207,7 @@ static int verify(const struct cluster *c)
 
 /* ---- the loop ---- */
 
-enum happening { NOTHING, STEP_ENDS, ROUTING, BOUNDARY, SAMPLE };
+enum happening { NOTHING, STEP_ENDS, COPIES, ROUTING, BOUNDARY, SAMPLE };
 
 struct event {
     sim_ns at;
@@ -232,6 +232,9 @@ static struct event next_event(const struct cluster *c)
             first = (struct event){r->next_ns, what, r};
         }
     }
+    if (c->cfg.fabric && comes_before(fabric_next(c->cfg.fabric), COPIES, &first)) {
+        first = (struct event){fabric_next(c->cfg.fabric), COPIES, NULL};
+    }
     if (first.what != NOTHING && comes_before(c->next_tick_ns, SAMPLE, &first)) {
         first = (struct event){c->next_tick_ns, SAMPLE, NULL};
     }
@@ -250,6 +253,12 @@ static sim_ns horizon(const struct cluster *c, const struct replica *r)
             until = x->next_ns + c->cfg.echo_ns;
         }
     }
+    /* Others' copies may slow its own down or hurry them. */
+    for (uint32_t i = 0; c->cfg.fabric && swap_next(r->engine) != SIM_NEVER && i < c->n; i++) {
+        const struct replica *x = &c->replica[i];
+
+        until = x != r && x->next_ns < until ? x->next_ns : until;
+    }
     return until;
 }
 
@@ -266,6 +275,18 @@ static int advance(struct cluster *c, struct replica *r)
     return c->cfg.check && c->somebody_left ? verify(c) : 0;
 }
 
+/* Copies end, and whoever waited for them wakes up. */
+static int deliver(struct cluster *c, sim_ns at)
+{
+    if (fabric_deliver(c->cfg.fabric, at, c->err) < 0) {
+        return c->err->code;
+    }
+    for (uint32_t i = 0; i < c->n; i++) {
+        look_again(&c->replica[i]);
+    }
+    return 0;
+}
+
 static int happen(struct cluster *c, const struct event *v)
 {
     c->now = v->at;
@@ -279,6 +300,8 @@ static int happen(struct cluster *c, const struct event *v)
     case STEP_ENDS:
     case BOUNDARY:
         return advance(c, v->r);
+    case COPIES:
+        return deliver(c, v->at);
     case NOTHING:
         break;
     }

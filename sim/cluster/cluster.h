@@ -50,6 +50,7 @@ struct cluster_config {
     void *ctx;
     sim_ns tick_ns, request_delay_ns;
     sim_ns glance_ns; /* the router looks at the replicas at most this often; 0 = for each request */
+    struct fabric *fabric; /* that the replicas share, and whose events come with the others; NULL = none */
     sim_ns echo_ns; /* least time from an answer to a request that it brings forth */
     const char *router_name;
     bool check;

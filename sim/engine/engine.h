@@ -183,8 +183,9 @@ struct engine_config {
     double kv_block_bytes;  /* for swap and the host pool */
     double host_kv_bytes;
     uint32_t copies_per_block;
-    const struct gpu_link *link;      /* NULL = no swap possible */
-    struct topo_route kv_in, kv_out;  /* over that link; path[0] is passed by this engine's KV only */
+    const struct kv_way *way; /* of each rank; NULL = no swap possible */
+    uint32_t n_ways;
+    bool shared; /* others use the fabric too: whoever owns the clock delivers its events (sim/cluster) */
     struct swap_config swap;
     struct pin_config pin;
     struct page_config pages;
@@ -233,6 +234,9 @@ struct engine {
     struct pool host;
     struct flow_client mover; /* hears of copies of KV that have ended */
     uint32_t n_sync;     /* copies under way that the next step waits for */
+    sim_ns synced_ns, copied_ns; /* the last of these ended; the last copy of all */
+    bool starting;       /* where the fabric is shared: the step cur, if it is live, waits for copies */
+    bool woken;          /* a copy has ended since it fell asleep */
     bool kv_moves;       /* there are pages, pins or swap: each boundary looks after them */
     uint64_t mapped_blk; /* kept pages: blocks mapped; else blocks ever taken */
     sim_tick map_ticks;  /* of the step about to start */
@@ -343,7 +347,10 @@ const char *request_hopeless(struct engine *e, req_id r);
 /* The next one from the workload; all that have reached the queue by now. */
 int arrivals_fetch(struct engine *e);
 int arrivals_drain(struct engine *e);
-/* `s` begins, once what it waits for is there: when it ends, from its cost or from the epoch it continues. */
+/* What has to be there before `s` can begin: cur_start_ns is when it is, or, where time comes from outside,
+ * `starting` says that it is not yet. */
+void step_wait(struct engine *e, struct step *s);
+/* `s` begins at cur_start_ns: when it ends, from its cost or from the epoch it continues. */
 void step_start(struct engine *e, struct step *s);
 /* How many further steps that end before `until` would be planned exactly like the last one; jump over `j`. */
 uint64_t epoch_skippable(struct engine *e, sim_ns until);

@@ -52,12 +52,13 @@ static void epoch_open(struct engine *e, const struct step *s)
 
 /* KV on the move before the step: both directions at once, then the step (vLLM V0: swap_blocks runs
  * before the model). */
-static sim_ns swap_time(struct engine *e, const struct step *s)
+static void swap_blocks(struct engine *e, struct step *s)
 {
     copies_start(e, s->out_bytes, s->out_copies, s->in_bytes, s->in_copies);
     e->n.swap_out_bytes += s->out_bytes;
     e->n.swap_in_bytes += s->in_bytes;
-    return copies_wait(e);
+    s->waited = true;
+    e->cur_start_ns = e->cfg.shared ? e->now : copies_wait(e);
 }
 
 /* Pages are mapped as blocks come into use (vAttention, serving.md 11): with `keep`, blocks that were mapped
@@ -101,29 +102,32 @@ static uint64_t unmapped_steps(const struct engine *e, uint64_t limit)
     return n;
 }
 
-/* What has to be there before the step can start. */
-static void wait_for_kv(struct engine *e, struct step *s)
+void step_wait(struct engine *e, struct step *s)
 {
+    e->cur_start_ns = e->now;
+    if (s->out_bytes > 0 || s->in_bytes > 0) {
+        swap_blocks(e, s);
+    }
     if (e->swap && swap_begin(e) == 0) {
-        e->cur_start_ns = swap_wait(e, s);
+        if (e->cfg.shared) {
+            swap_wait_begin(e, s);
+        } else {
+            e->cur_start_ns = swap_wait(e, s);
+        }
     }
-    if (e->cfg.pages.per_blk > 0) {
-        e->map_ticks = map_pages(e);
-        e->epoch.open = e->epoch.open && e->map_ticks == 0;
-    }
+    e->starting = e->cfg.shared && swap_must_wait(e);
 }
 
 void step_start(struct engine *e, struct step *s)
 {
     struct epoch *ep = &e->epoch;
 
-    e->cur_start_ns = e->now;
-    if (s->out_bytes > 0 || s->in_bytes > 0) {
-        e->cur_start_ns = swap_time(e, s);
-        s->waited = true;
+    if (e->swap && e->cfg.shared) {
+        swap_wait_end(e, s);
     }
-    if (e->kv_moves) {
-        wait_for_kv(e, s);
+    if (e->cfg.pages.per_blk > 0) {
+        e->map_ticks = map_pages(e);
+        e->epoch.open = e->epoch.open && e->map_ticks == 0;
     }
     if (!(ep->open && plain_decode(s) && ep->version == s->version && ep->k < ep->cost.valid &&
           epoch_end(ep, ep->k) == e->cur_start_ns)) {

@@ -316,7 +316,7 @@ bool eng_swap_out(struct engine *e, req_id r)
     uint64_t blk;
     double bytes;
 
-    if (l->state != LIVE_DECODE || !e->cfg.link || e->cfg.traits.async_depth2 || e->swap) {
+    if (l->state != LIVE_DECODE || !e->cfg.way || e->cfg.traits.async_depth2 || e->swap) {
         return false;
     }
     blk = kv_blocks_for(e->kv, e->planned - l->base);

@@ -63,6 +63,18 @@ void engine_release(struct engine *e)
 
 /* ---- idle, or stuck ---- */
 
+/* When what it waited for, somewhere on a shared fabric, is there. */
+static sim_ns ready_ns(const struct engine *e)
+{
+    return e->copied_ns > e->now ? e->copied_ns : e->now;
+}
+
+static void fall_asleep(struct engine *e)
+{
+    e->asleep = true;
+    e->woken = false;
+}
+
 static void samples_until(struct engine *e, sim_ns t)
 {
     while (e->next_sample_ns <= t) {
@@ -122,7 +134,7 @@ static int stuck(struct engine *e)
             return 0;
         }
         if (e->cfg.fed && !e->arrivals_ended) {
-            e->asleep = true;
+            fall_asleep(e);
             return 0;
         }
         return engine_fail(e, SIM_E_CHECK,
@@ -213,7 +225,7 @@ static bool wait_for_copies(struct engine *e)
         return false;
     }
     if (e->cfg.fed) { /* an arrival may yet come before */
-        e->asleep = true;
+        fall_asleep(e);
         return true;
     }
     t = e->next_visible_ns < t ? e->next_visible_ns : t;
@@ -230,13 +242,32 @@ static sim_ns alarm_ns(const struct engine *e)
 {
     sim_ns t = e->n_running > 0 || e->n_waiting > 0 ? swap_next(e) : SIM_NEVER;
 
+    if (e->cfg.shared) { /* whoever owns the clock delivers it first */
+        t = e->asleep && e->woken ? ready_ns(e) : SIM_NEVER;
+    }
     t = pins_next(e) < t ? pins_next(e) : t;
     return t > e->now ? t : e->now;
 }
 
+/* Copies of steps that nobody is left to wait for go on to their end. */
+static bool settle(struct engine *e)
+{
+    struct step nobody = {0};
+
+    if (!e->cfg.shared) {
+        return swap_settle(e);
+    }
+    if (!swap_unsettled(e)) {
+        return false;
+    }
+    swap_wait_begin(e, &nobody);
+    e->starting = true;
+    return true;
+}
+
 static int idle(struct engine *e)
 {
-    if (e->swap && (swap_begin(e) < 0 || swap_settle(e))) {
+    if (e->swap && (swap_begin(e) < 0 || settle(e))) {
         return e->err->code;
     }
     if (e->acted || e->preempted_now) {
@@ -250,7 +281,7 @@ static int idle(struct engine *e)
             return e->err->code;
         }
         if (e->cfg.fed && !e->have_arrival) {
-            e->asleep = true;
+            fall_asleep(e);
             return 0;
         }
         if (!e->have_arrival && !e->arrivals_ended) {
@@ -269,12 +300,12 @@ static int idle(struct engine *e)
     return stuck(e);
 }
 
+static int boundary_go(struct engine *e, sim_ns until);
+
 /* A boundary: arrivals are seen, a step is planned and started; steps that end before `until` and in
  * which nothing changes are jumped over. Afterwards a step is under way, or the engine waits. */
 static int boundary_open(struct engine *e, sim_ns until)
 {
-    uint64_t j;
-
     e->view.now_ns = e->now;
     if (e->kv_moves && ((e->swap && swap_poll(e) < 0) || (e->pins && pins_expire(e) < 0))) {
         return e->err->code;
@@ -294,6 +325,15 @@ static int boundary_open(struct engine *e, sim_ns until)
         return all_done(e) ? 0 : idle(e);
     }
     e->n.walked++;
+    step_wait(e, e->cur);
+    return e->starting || e->err->code ? e->err->code : boundary_go(e, until);
+}
+
+/* The step cur starts at cur_start_ns. */
+static int boundary_go(struct engine *e, sim_ns until)
+{
+    uint64_t j;
+
     step_start(e, e->cur);
     if (e->err->code) {
         return e->err->code;
@@ -362,6 +402,11 @@ sim_ns engine_next_ns(const struct engine *e, enum engine_event *ret)
     if (e->under_way) {
         return e->cur_end_ns;
     }
+    if (e->starting) {
+        bool stuck = fabric_next(e->cfg.way[0].link->fabric) == SIM_NEVER;
+
+        return !swap_must_wait(e) ? ready_ns(e) : stuck ? e->now : SIM_NEVER;
+    }
     if (!e->asleep) {
         return all_done(e) ? SIM_NEVER : e->now;
     }
@@ -373,10 +418,28 @@ sim_ns engine_next_ns(const struct engine *e, enum engine_event *ret)
     return copied < SIM_NEVER ? copied : e->n_waiting > 0 && e->arrivals_ended ? e->now : SIM_NEVER;
 }
 
+/* What the step, or nobody, waited for is there. */
+static int start_at_last(struct engine *e, sim_ns until)
+{
+    if (swap_must_wait(e)) {
+        return engine_fail(e, SIM_E_CHECK, "a step waits for copies of KV that are not under way");
+    }
+    e->starting = false;
+    e->cur_start_ns = ready_ns(e);
+    if (e->cur->live) {
+        return boundary_go(e, until);
+    }
+    e->now = e->cur_start_ns;
+    return 0;
+}
+
 int engine_advance(struct engine *e, sim_ns until)
 {
     if (e->under_way) {
         return boundary_close(e);
+    }
+    if (e->starting) {
+        return start_at_last(e, until);
     }
     if (e->asleep && alarm_ns(e) < (e->have_arrival ? waking_ns(e) : SIM_NEVER)) {
         e->now = alarm_ns(e);
@@ -384,6 +447,6 @@ int engine_advance(struct engine *e, sim_ns until)
     } else if (e->asleep && e->have_arrival) {
         wait_for_arrival(e);
     }
-    e->asleep = false;
+    e->asleep = e->woken = false;
     return boundary_open(e, until);
 }

@@ -18,10 +18,11 @@ int swap_init(struct engine *e, const struct swap_config *c, struct err *err)
     e->swap = w;
     w->cfg = *c;
     for (int t = 0; t < KV_TIERS; t++) {
+        const struct gpu_link *l = e->cfg.way[0].link;
         bool host = t == KV_HOST;
 
-        w->line_in[t] = host ? e->cfg.link->engine_in : copy_new(e->cfg.link->fabric, 1, c->call_ns, e->arena);
-        w->line_out[t] = host ? e->cfg.link->engine_out : copy_new(e->cfg.link->fabric, 1, c->call_ns, e->arena);
+        w->line_in[t] = host ? l->engine_in : copy_new(l->fabric, 1, c->call_ns, e->arena);
+        w->line_out[t] = host ? l->engine_out : copy_new(l->fabric, 1, c->call_ns, e->arena);
         if (!w->line_in[t] || !w->line_out[t]) {
             return err_set(err, SIM_E_NOMEM, "out of memory for copy engines");
         }

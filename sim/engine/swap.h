@@ -26,6 +26,12 @@ struct engine;
 struct step;
 struct kv_seq;
 
+/* Between one rank of the engine and host memory; path[0] of both is passed by its KV only. */
+struct kv_way {
+    const struct gpu_link *link;
+    struct topo_route in, out;
+};
+
 struct swap_config {
     const struct offload_ops *offload; /* NULL = KV never leaves: all of this is off */
     const void *offload_state;
@@ -56,6 +62,7 @@ struct kv_move {
     uint32_t calls;
     uint64_t blk;        /* MOVE_OUT: blocks that are not really free before it ends */
     bool held;           /* not handed to the copy engine yet */
+    uint32_t flows;      /* that are under way: a rank each */
     /* streams: tokens that are there, that the chunk under way brings, and that are wanted */
     uint32_t at_tok, chunk_end_tok, end_tok;
     struct stream_goal goal;
@@ -93,8 +100,8 @@ struct swap {
     sim_ns planned_ns;  /* when the step under way was planned; it may have waited since */
 };
 
-/* Copies that a step waits for, with KV outside of the GPU or without: started now; when all of them have
- * ended. Nothing starts without bytes. */
+/* Copies that a step waits for, with KV outside of the GPU or without: started now, on all ranks; when all of
+ * them have ended. Nothing starts without bytes. */
 int copies_start(struct engine *e, double out_bytes, uint32_t out_calls, double in_bytes, uint32_t in_calls);
 sim_ns copies_wait(struct engine *e);
 /* For struct flow_client: one of the engine's copies has ended. */
@@ -134,9 +141,15 @@ int swap_poll(struct engine *e);
 int swap_begin(struct engine *e);
 /* The step about to start waits for what it needs: when it can start. */
 sim_ns swap_wait(struct engine *e, struct step *s);
+/* The same where time comes from outside: copies start; they are under way; those that were waited for are
+ * there. */
+void swap_wait_begin(struct engine *e, struct step *s);
+bool swap_must_wait(const struct engine *e);
+void swap_wait_end(struct engine *e, struct step *s);
 /* Nobody is there to wait: the copies of the steps before go on to their end, which is now. False:
  * none. */
 bool swap_settle(struct engine *e);
+bool swap_unsettled(const struct engine *e); /* there are */
 sim_ns swap_next(const struct engine *e); /* next end of a copy, SIM_NEVER */
 void swap_note_step(struct engine *e, sim_ns end);
 void swap_note_steps(struct engine *e, sim_tick base, sim_tick slope, uint64_t n);

@@ -3,26 +3,46 @@
 
 #include "sim/engine/swap_internal.h"
 
-enum { SYNC_OUT, SYNC_IN, SYNC_TAGS }; /* tags of copies that a step waits for, then those of moves */
+enum { SYNC_OUT, SYNC_IN, SYNC_IDS }; /* what a step waits for, then moves; tags have the rank, too */
+
+static struct fabric *fabric_of(const struct engine *e)
+{
+    return e->cfg.way[0].link->fabric;
+}
+
+static uint64_t tag_of(const struct engine *e, uint64_t id, uint32_t rank)
+{
+    return id * e->cfg.n_ways + rank;
+}
+
+static struct copy_engines *engine_of(const struct engine *e, uint32_t rank, bool in)
+{
+    const struct gpu_link *l = e->cfg.way[rank].link;
+
+    return in ? l->engine_in : l->engine_out;
+}
 
 /* ---- copies that a step waits for ---- */
 
-static int start_one(struct engine *e, bool in, double bytes, uint32_t calls)
+static int start_sync_copy(struct engine *e, bool in, double bytes, uint32_t calls)
 {
-    const struct gpu_link *l = e->cfg.link;
-    struct copy_job job = {.route = in ? &e->cfg.kv_in : &e->cfg.kv_out, .bytes = bytes, .calls = calls,
-                           .tag = in ? SYNC_IN : SYNC_OUT, .client = &e->mover};
+    for (uint32_t k = 0; bytes > 0 && k < e->cfg.n_ways; k++) {
+        const struct kv_way *w = &e->cfg.way[k];
+        struct copy_job job = {.route = in ? &w->in : &w->out, .bytes = bytes, .calls = calls,
+                               .tag = tag_of(e, in ? SYNC_IN : SYNC_OUT, k), .client = &e->mover};
 
-    if (bytes <= 0) {
-        return 0;
+        e->n_sync++;
+        if (copy_submit(engine_of(e, k, in), e->now, &job, e->err) < 0) {
+            return e->err->code;
+        }
     }
-    e->n_sync++;
-    return copy_submit(in ? l->engine_in : l->engine_out, e->now, &job, e->err);
+    return 0;
 }
 
 int copies_start(struct engine *e, double out_bytes, uint32_t out_calls, double in_bytes, uint32_t in_calls)
 {
-    return start_one(e, false, out_bytes, out_calls) < 0 || start_one(e, true, in_bytes, in_calls) < 0
+    e->synced_ns = e->now;
+    return start_sync_copy(e, false, out_bytes, out_calls) < 0 || start_sync_copy(e, true, in_bytes, in_calls) < 0
                ? e->err->code
                : 0;
 }
@@ -32,8 +52,8 @@ sim_ns copies_wait(struct engine *e)
     sim_ns t = e->now;
 
     while (e->err->code == 0 && e->n_sync > 0) {
-        t = fabric_next(e->cfg.link->fabric);
-        fabric_deliver(e->cfg.link->fabric, t, e->err);
+        t = fabric_next(fabric_of(e));
+        fabric_deliver(fabric_of(e), t, e->err);
     }
     return t;
 }
@@ -87,17 +107,28 @@ static bool must_wait(const struct swap *w, const struct kv_move *m)
     return false;
 }
 
+/* A copy to or from host memory is one of each rank; what is below goes over the first one's link. */
 static int submit(struct engine *e, struct kv_move *m, sim_ns now)
 {
     struct swap *w = e->swap;
     bool in = m->kind == MOVE_IN;
-    struct copy_job job = {.route = in ? &w->cfg.in[m->tier] : &w->cfg.out[m->tier], .bytes = m->bytes,
-                           .calls = m->calls, .tag = SYNC_TAGS + (uint64_t)(m - w->move), .client = &e->mover};
 
     w->n_held -= m->held;
     m->held = false;
     m->began_ns = now;
-    return copy_submit(in ? w->line_in[m->tier] : w->line_out[m->tier], now, &job, e->err);
+    m->flows = m->tier == KV_HOST ? e->cfg.n_ways : 1;
+    for (uint32_t k = 0, n = m->flows; k < n; k++) {
+        const struct kv_way *way = &e->cfg.way[k];
+        const struct topo_route *host = in ? &way->in : &way->out, *below = in ? &w->cfg.in[m->tier] : &w->cfg.out[m->tier];
+        struct copy_job job = {.route = m->tier == KV_HOST ? host : below, .bytes = m->bytes, .calls = m->calls,
+                               .tag = tag_of(e, SYNC_IDS + (uint64_t)(m - w->move), k), .client = &e->mover};
+        struct copy_engines *line = in ? w->line_in[m->tier] : w->line_out[m->tier];
+
+        if (copy_submit(m->tier == KV_HOST ? engine_of(e, k, in) : line, now, &job, e->err) < 0) {
+            return e->err->code;
+        }
+    }
+    return 0;
 }
 
 static int submit_held(struct engine *e, sim_ns now)
@@ -218,8 +249,8 @@ static int move_done(struct engine *e, struct kv_move *m, sim_ns t)
     struct swap *w = e->swap;
     struct kv_move d;
 
-    if (copy_ended(m->kind == MOVE_IN ? w->line_in[m->tier] : w->line_out[m->tier], t, e->err) < 0) {
-        return e->err->code;
+    if (--m->flows > 0) {
+        return 0;
     }
     if (m->end_tok > 0 && stream_goes_on(e, m, t)) {
         return 0;
@@ -253,27 +284,43 @@ static int move_done(struct engine *e, struct kv_move *m, sim_ns t)
     return submit_held(e, t);
 }
 
+static int free_engine(struct engine *e, uint64_t id, uint32_t rank, sim_ns now)
+{
+    const struct kv_move *m = id < SYNC_IDS ? NULL : &e->swap->move[id - SYNC_IDS];
+    bool in = m ? m->kind == MOVE_IN : id == SYNC_IN;
+
+    if (m && m->tier != KV_HOST) {
+        return copy_ended(in ? e->swap->line_in[m->tier] : e->swap->line_out[m->tier], now, e->err);
+    }
+    return copy_ended(engine_of(e, rank, in), now, e->err);
+}
+
 int copies_ended(void *engine, sim_ns now, uint64_t tag, struct err *err)
 {
     struct engine *e = engine;
-    const struct gpu_link *l = e->cfg.link;
+    uint64_t id = tag / e->cfg.n_ways;
 
     (void)err; /* the engine's own is the run's */
-    if (tag >= SYNC_TAGS) {
-        return move_done(e, &e->swap->move[tag - SYNC_TAGS], now);
+    e->copied_ns = now;
+    e->woken = true;
+    if (free_engine(e, id, (uint32_t)(tag % e->cfg.n_ways), now) < 0) {
+        return e->err->code;
     }
-    e->n_sync--;
-    return copy_ended(tag == SYNC_IN ? l->engine_in : l->engine_out, now, e->err);
+    if (id >= SYNC_IDS) {
+        return move_done(e, &e->swap->move[id - SYNC_IDS], now);
+    }
+    e->synced_ns = --e->n_sync == 0 ? now : e->synced_ns;
+    return 0;
 }
 
 int swap_poll(struct engine *e)
 {
-    return fabric_deliver(e->cfg.link->fabric, e->now, e->err);
+    return fabric_deliver(fabric_of(e), e->now, e->err);
 }
 
 sim_ns swap_next(const struct engine *e)
 {
-    return e->swap && e->swap->in_flight > 0 ? fabric_next(e->cfg.link->fabric) : SIM_NEVER;
+    return e->swap && e->swap->in_flight > 0 ? fabric_next(fabric_of(e)) : SIM_NEVER;
 }
 
 /* ---- waiting for copies ---- */
@@ -287,30 +334,62 @@ static void start_sync(struct engine *e)
     w->out_copies = w->in_copies = 0;
 }
 
-sim_ns swap_wait(struct engine *e, struct step *s)
+static bool blocks_lack(const struct engine *e)
+{
+    return e->swap && e->swap->draining > 0 && kv_free(e->kv) < e->swap->draining;
+}
+
+bool swap_must_wait(const struct engine *e)
+{
+    return e->n_sync > 0 || blocks_lack(e);
+}
+
+void swap_wait_begin(struct engine *e, struct step *s)
+{
+    e->swap->planned_ns = e->now;
+    start_sync(e);
+    s->waited = s->waited || e->n_sync > 0 || blocks_lack(e);
+}
+
+void swap_wait_end(struct engine *e, struct step *s)
 {
     struct swap *w = e->swap;
-    sim_ns t;
 
-    start_sync(e);
-    w->planned_ns = e->now;
-    s->waited = s->waited || e->n_sync > 0;
-    t = copies_wait(e);
-    while (e->err->code == 0 && w->draining > 0 && kv_free(e->kv) < w->draining) {
-        sim_ns next = fabric_next(e->cfg.link->fabric);
+    if (e->cur_start_ns > e->synced_ns) { /* the copies of this step were not the last */
+        w->n.conflict_ns += e->cur_start_ns - e->synced_ns;
+        s->waited = true;
+    }
+    w->n.wait_ns += e->cur_start_ns - e->now;
+}
+
+static void wait_for_blocks(struct engine *e)
+{
+    while (e->err->code == 0 && blocks_lack(e)) {
+        sim_ns next = fabric_next(fabric_of(e));
 
         if (next == SIM_NEVER) {
             engine_fail(e, SIM_E_CHECK, "%llu KV blocks wait for copies that are not under way",
-                        (unsigned long long)w->draining);
-            break;
+                        (unsigned long long)e->swap->draining);
+            return;
         }
-        w->n.conflict_ns += next - t;
-        t = next;
-        s->waited = true;
-        fabric_deliver(e->cfg.link->fabric, t, e->err);
+        e->cur_start_ns = next;
+        fabric_deliver(fabric_of(e), next, e->err);
     }
-    w->n.wait_ns += t - e->now;
-    return t;
+}
+
+sim_ns swap_wait(struct engine *e, struct step *s)
+{
+    swap_wait_begin(e, s);
+    e->cur_start_ns = copies_wait(e);
+    e->synced_ns = e->cur_start_ns;
+    wait_for_blocks(e);
+    swap_wait_end(e, s);
+    return e->cur_start_ns;
+}
+
+bool swap_unsettled(const struct engine *e)
+{
+    return e->swap->out_bytes + e->swap->in_bytes > 0;
 }
 
 bool swap_settle(struct engine *e)
@@ -319,7 +398,7 @@ bool swap_settle(struct engine *e)
     sim_ns waited = w->n.wait_ns;
     struct step nobody = {0};
 
-    if (w->out_bytes + w->in_bytes <= 0) {
+    if (!swap_unsettled(e)) {
         return false;
     }
     e->now = swap_wait(e, &nobody);

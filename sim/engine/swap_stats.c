@@ -119,8 +119,8 @@ static int check_bytes(const struct engine *e, struct err *err)
     const struct swap *w = e->swap;
     double out = w->n.tier_out[KV_HOST] + e->n.swap_out_bytes, in = e->n.swap_in_bytes, off;
     double under_way_in = w->in_bytes, under_way_out = w->out_bytes;
-    double passed_in = fabric_link_bytes(e->cfg.link->fabric, e->cfg.kv_in.path[0]);
-    double passed_out = fabric_link_bytes(e->cfg.link->fabric, e->cfg.kv_out.path[0]);
+    double passed_in = fabric_link_bytes(e->cfg.way[0].link->fabric, e->cfg.way[0].in.path[0]);
+    double passed_out = fabric_link_bytes(e->cfg.way[0].link->fabric, e->cfg.way[0].out.path[0]);
 
     for (int t = 0; t < KV_TIERS; t++) {
         in += w->n.tier_in[t];
@@ -131,7 +131,7 @@ static int check_bytes(const struct engine *e, struct err *err)
     }
     for (int t = KV_HOST + 1; t < KV_TIERS; t++) {
         if (w->cfg.tier_bytes[t] > 0 &&
-            fabric_link_bytes(e->cfg.link->fabric, w->cfg.in[t].path[0]) > w->n.tier_in[t] * (1 + 1e-9) + 1) {
+            fabric_link_bytes(e->cfg.way[0].link->fabric, w->cfg.in[t].path[0]) > w->n.tier_in[t] * (1 + 1e-9) + 1) {
             return err_set(err, SIM_E_CHECK, "more bytes came from the %s tier than were asked for",
                            kv_tier_name((enum kv_tier)t));
         }

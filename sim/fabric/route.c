@@ -168,6 +168,8 @@ static void collect(const struct topo_map *m, const struct step *steps, uint32_t
         r->weight = fmin(r->weight, l->weight[s->dir]);
         r->latency_ns += l->latency_ns;
         n = l->end[s->dir];
+        r->by_pcie = r->by_pcie || t->nodes[n].kind == TOPO_PCIE_SWITCH || t->nodes[n].kind == TOPO_ROOT ||
+                     t->nodes[n].kind == TOPO_SOCKET;
         put(r, m->node_limit[n]);
         narrow(r, t->nodes[n].bytes_per_s);
     }

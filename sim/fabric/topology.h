@@ -91,6 +91,7 @@ struct topo_route {
     double weight;       /* the smallest on the way */
     double bytes_per_s;  /* of the narrowest part, alone */
     sim_ns latency_ns;
+    bool by_pcie;        /* through a PCIe switch, a root port or a socket */
 };
 /* Fewest cables; among those the widest narrowest cable; among those the cables that come first in the
  * file, compared from the far end. GPUs, memories and drives do not pass traffic on. SIM_E_CONFIG when

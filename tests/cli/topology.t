@@ -1,0 +1,48 @@
+# The machine around the GPUs. Two replicas push a request out and load it again at the same times; below one uplink as
+# wide as one port the copies take twice as long as below one that is wide enough for two: 0.235 s more.
+$ machine() { printf '{"full_name": "two GPUs, one switch", "nodes": {"gpu[0-1]": {"kind": "gpu"}, "switch": {"kind": "pcie-switch"}, "socket": {"kind": "socket"}, "dram": {"kind": "memory"}}, "links": {"port": {"from": "gpu[0-1]", "to": "switch", "bytes_per_s": 1e9}, "uplink": {"from": "switch", "to": "socket", "bytes_per_s": %s}, "memory": {"from": "socket", "to": "dram", "bytes_per_s": %s}}}' $1 $2; }; machine 1e9 1e11 > narrow.json; machine 2e9 1e11 > wide.json; machine 2e9 1e9 > memory.json
+$ { echo time_s,client,prompt_tokens,output_tokens; for i in 0 1 2 3; do for k in 1 2; do echo $i,c,700,400; done; done; } > t.csv; printf '{"trace": "t.csv", "model": "llama-3.1-8b", "gpu": "l40s", "cost": "linear{set=custom,prefill_a=10,decode_a=10}", "batcher": "vllm-v1{prefix_caching=off}", "kv": {"tokens": 3000, "offload": "swap", "host": 10e9}, "pcie": {"copy": 0}, "replicas": 2, "check": true}' > c.json
+$ for t in wide narrow memory; do for s in sync async; do steelyard run c.json --set topology=./$t.json --set kv.swap=$s --format csv > a.csv; steelyard run c.json --set topology=./$t.json --set kv.swap=$s --no-skip --format csv | cmp - a.csv; echo $t $s $(grep -E '^(duration|kv_copied_in),' a.csv); done; done
+1> wide sync duration,8.244881024,s kv_copied_in,2,1
+1> wide async duration,8.127440512,s kv_copied_in,2,1
+1> narrow sync duration,8.479762048,s kv_copied_in,2,1
+1> narrow async duration,8.244881024,s kv_copied_in,2,1
+1> memory sync duration,8.479762048,s kv_copied_in,2,1
+1> memory async duration,8.244881024,s kv_copied_in,2,1
+# Sessions, drives and streams on a shared machine: everything adds up, skipped or not.
+$ printf '{"trace": "synth:programs{rate=6,mix=1,programs=40,turns=1..6,think_mu=1,context=2000,ttft=0,tbt=0}", "load": {"sessions": true}, "model": "llama-3-8b", "gpu": "a10g", "batcher": "vllm-v0{version=0.3}", "policy": "fastswitch", "kv": {"tokens": 6000, "offload": "swap", "sessions": true, "groups": 60}, "replicas": 4, "router": "session", "check": true, "topology": "rtx-pro-6000-8x-2chips"}' > s.json
+$ for o in kv.swap=sync kv.swap=async kv.offload=by-cost kv.nvme=4GB topology.gpus=0,1,4,5 tp=2; do steelyard run s.json --set kv.host=2GB --set $o --format csv > a.csv; steelyard run s.json --set kv.host=2GB --set $o --no-skip --format csv | cmp - a.csv; done; for o in vllm-v0{preemption_mode=swap} vllm-v1; do steelyard run s.json --set kv.offload=recompute --set kv.sessions=off --set kv.groups=0 --batcher $o --format csv > a.csv; steelyard run s.json --set kv.offload=recompute --set kv.sessions=off --set kv.groups=0 --batcher $o --no-skip --format csv | cmp - a.csv; done
+# All-reduces go as fast as the ring between a replica's GPUs: over NVSwitch as the GPU's profile has it; over pairs with
+# NVLink, and over chips whose uplinks carry one flow each way or two, ever slower.
+$ tpot() { steelyard run --trace 'synth:uniform{rates=5,requests=20,prompt=500,output=20}' --model llama-3.1-70b --set kv.tokens=50000 --set cost=roofline --set tp=4 "$@" --format csv | awk -F, '/^mean_tpot_ms/ {print $2}'; }; a=$(tpot --gpu a100-80g); b=$(tpot --gpu a100-80g --set topology=hgx-a100); c=$(tpot --gpu a100-80g --set topology=a100-nvlink-pairs); [ $a = $b ] && echo same; d=$(tpot --gpu l40s --set topology=rtx-pro-6000-8x-2chips); e=$(tpot --gpu l40s --set topology=rtx-pro-6000-8x-2chips --set topology.gpus=0,4,1,5); echo $b $c $d $e | awk '{print ($1 < $2), ($3 < $4)}'
+1> 1 1
+# Wrong words.
+$ steelyard run c.json --set topology=dgx-h10 2>&1 | sed 's/ (no .*json)//'
+1> steelyard: topology 'dgx-h10' is not known; did you mean 'dgx-h100'?
+$ steelyard run c.json --set topology.gpus=0
+2> steelyard: topology.gpus: whose GPUs? Set topology, too
+? 2
+$ steelyard run c.json --set topology=l40s-4x --set topology.gpus=gpu0,gpu9
+2> steelyard: topology.gpus: topology l40s-4x has no node 'gpu9'; did you mean 'gpu0'?
+? 2
+$ steelyard run c.json --set topology=l40s-4x --set topology.gpus=0-9
+2> steelyard: topology.gpus: '0-9' makes no sense (4 GPUs in l40s-4x; numbers, ranges and names are meant, as in 0-3,gpu6)
+? 2
+$ steelyard run c.json --set topology=l40s-4x --set topology.gpus=gpu0,dram0
+2> steelyard: topology.gpus: dram0 of l40s-4x is no GPU but a memory
+? 2
+$ steelyard run c.json --set topology=l40s-4x --set topology.gpus=1,1
+2> steelyard: topology.gpus: gpu1 is there twice
+? 2
+$ steelyard run c.json --set topology=l40s-4x --set topology.gpus=1
+2> steelyard: topology.gpus: 1 GPUs, but 2 replicas with tp=1 have 2
+? 2
+$ steelyard run c.json --set topology=l40s-4x --set topology.gpus=0-3
+2> steelyard: topology.gpus: more than the 2 GPUs that 2 replicas with tp=1 have
+? 2
+$ steelyard run c.json --set topology=l40s-4x --replicas 5
+2> steelyard: topology: l40s-4x has 4 GPUs; 5 replicas with tp=1 need 5
+? 2
+$ steelyard run c.json --replicas 1 --set topology=l40s-4x --set executor=layers --set tp=2
+2> steelyard: topology: with executor=layers the copies of one GPU are followed: set tp to 1
+? 2
