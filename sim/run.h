@@ -69,6 +69,9 @@ struct run_config {
     bool experts_overlap;     /* "experts.overlap": compute while missing experts are copied */
     double experts_host_s;    /* "experts.host": per expert that the GPU computes */
     double experts_link;      /* "experts.link": bytes/s from host to GPU; 0 = the GPU's PCIe */
+    const char *experts_tier; /* "experts.tier": they come from a drive; NULL = from host memory */
+    double experts_read_bytes; /* "experts.read": of one read; 0 = a call's whole share */
+    int64_t experts_start;    /* "experts.start": enum run_experts_start */
     int64_t experts_calibration; /* tokens */
     /* experts spread over ranks */
     const char *placement_policy; /* "placement.policy"; NULL = the cost model's own assumption */
@@ -105,6 +108,7 @@ struct run_config {
 };
 
 enum run_executor { EXECUTOR_WHOLE, EXECUTOR_LAYERS };
+enum run_experts_start { EXPERTS_START_POPULAR, EXPERTS_START_EMPTY };
 
 extern const struct opt_row run_options[];
 

@@ -51,6 +51,12 @@ static const struct opt_choice replica_choices[] = {
     {NULL, NULL},
 };
 
+static const struct opt_choice experts_start_choices[] = {
+    {"popular", "the most popular ones of a calibration sample"},
+    {"empty", "none: the first tokens load what they need"},
+    {NULL, NULL},
+};
+
 const struct opt_row run_options[] = {
     /* ---- workload ---- */
     {"trace", OPT_STRING, FIELD(trace), ANY, NULL, NULL,
@@ -218,6 +224,14 @@ const struct opt_row run_options[] = {
      "loops over experts in Python and synchronises; copies go on meanwhile.", NULL},
     {"experts.link", OPT_DOUBLE, FIELD(experts_link), 0, 1e13, "0", "byte/s",
      "Rate of copies to the GPU where one was measured; 0 is what PCI Express of the GPU gives.", NULL},
+    {"experts.tier", OPT_STRING, FIELD(experts_tier), ANY, NULL, NULL,
+     "Experts come from a drive into the memory beside the processor that computes: a bundled name (steelyard list "
+     "tiers) or the path of a profile. Its rate stands for experts.link, its latency for pcie.copy.", NULL},
+    {"experts.read", OPT_DOUBLE, FIELD(experts_read_bytes), 0, 1e12, "0", "byte",
+     "An expert is read in pieces of at most so many bytes, each a call of its own, one after the other: what page "
+     "faults with read-ahead do to a mapped file (131072 on Linux). 0 reads as experts.calls says.", NULL},
+    {"experts.start", OPT_CHOICE, FIELD(experts_start), ANY, "popular", NULL,
+     "Which experts are in memory before the first step.", experts_start_choices},
     {"experts.calibration", OPT_INT, FIELD(experts_calibration), 0, 1e7, "2048", "tok",
      "Tokens of other sequences from which popularity and pairs of experts are learnt.", NULL},
     /* ---- placement ---- */

@@ -210,7 +210,7 @@ static int init_offload(struct layers *x, struct arena *a, struct err *e)
     if (init_policies(x, e) < 0 || store_init(&x->store, &sc, &x->view, a, e) < 0) {
         return e->code;
     }
-    return fill_cache(x, e);
+    return c->start_empty ? 0 : fill_cache(x, e);
 }
 
 int layers_init(struct layers *x, const struct layers_config *c, struct arena *a, struct err *e)

@@ -30,6 +30,7 @@ struct layers_config {
     struct routes *source;
     struct store_config store; /* without evict and copied */
     uint32_t calibration;      /* tokens */
+    bool start_empty;          /* else with the most popular experts */
     bool overlap;              /* compute what is there while the rest is copied */
     double host_s;             /* host time per expert that the GPU computes, before its kernel */
     double weight_scale;       /* bytes of an expert, as a share of those in the model's weight type */

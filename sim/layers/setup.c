@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "sim/fabric/tier.h"
+
 static bool offloads(const struct run_config *c)
 {
     return c->experts_rate < 1;
@@ -58,36 +60,65 @@ static int check(const struct run_config *c, const struct llm_shape *m, const st
     if (c->experts_shallow > 0 && c->experts_global) {
         return err_set(e, SIM_E_CONFIG, "experts.shallow: one cache for all layers (experts.global) has no shares");
     }
-    if (!g && !(c->experts_link > 0)) {
+    if (c->experts_tier && c->experts_link > 0) {
+        return err_set(e, SIM_E_CONFIG, "experts.tier: %s has a rate of its own: leave experts.link out",
+                       c->experts_tier);
+    }
+    if (!g && !(c->experts_link > 0) && !c->experts_tier) {
         return err_set(e, SIM_E_CONFIG, "experts.link: without a GPU the rate of copies is not known: give --gpu "
                        "or experts.link");
     }
     return 0;
 }
 
+/* Experts come from a drive: its rate and latency instead of the link's. */
+static int read_from_tier(struct store_config *s, const struct run_config *c, struct arena *a, struct err *e)
+{
+    struct tier_profile t;
+
+    if (!c->experts_tier) {
+        return 0;
+    }
+    if (tier_load(&t, c->experts_tier, steelyard_data_dir(c->data_dir, a), a, e) < 0) {
+        return err_wrap(e, "experts.tier: ");
+    }
+    s->h2d_bytes_per_s = t.read_bytes_per_s;
+    s->d2h_bytes_per_s = t.write_bytes_per_s;
+    s->call_ns = t.read_latency_ns;
+    return 0;
+}
+
+/* Calls of an expert's copy: as many as said, or as reads of the given size are needed. */
+static uint32_t calls_of(const struct run_config *c, double expert_bytes)
+{
+    double reads = c->experts_read_bytes > 0 ? ceil(expert_bytes / c->experts_read_bytes) : 0;
+
+    return (uint32_t)fmin(fmax(reads, (double)c->experts_calls), 1e6);
+}
+
 static int store_settings(struct store_config *s, const struct run_config *c, const struct llm_shape *m,
-                          const struct gpu_profile *g, struct err *e)
+                          const struct gpu_profile *g, struct arena *a, struct err *e)
 {
     const struct gpu_link *shared = s->shared;
     struct pcie_config pc = {.gen = g ? g->pcie_gen : 0, .lanes = g ? g->pcie_lanes : 0,
                              .max_payload_byte = (uint32_t)c->pcie_payload, .read_request_byte = 512};
     double down = c->experts_link > 0 ? c->experts_link : pcie_read_bytes_per_s(&pc);
     double back = pcie_write_bytes_per_s(&pc);
+    double bytes = llm_layer(m).expert * bits_of(c, m) / 8 / (double)c->tp;
 
-    if (!(down > 0)) {
+    if (!(down > 0) && !c->experts_tier) {
         return err_set(e, SIM_E_CONFIG, "experts.link: the PCI Express of %s is not known: give experts.link",
                        g ? g->name : "this GPU");
     }
     *s = (struct store_config){
         .global = c->experts_global, .slots = slots_of(c, m),
         .shallow = (uint32_t)c->experts_shallow,
-        .expert_bytes = llm_layer(m).expert * bits_of(c, m) / 8 / (double)c->tp,
-        .calls = (uint32_t)c->experts_calls, .pieces = (uint32_t)c->experts_pieces,
+        .expert_bytes = bytes, .calls = calls_of(c, bytes), .pieces = (uint32_t)c->experts_pieces,
         .writeback = c->experts_writeback, .h2d_bytes_per_s = down,
         .d2h_bytes_per_s = back > 0 ? back : down, .call_ns = (sim_ns)llround(c->pcie_copy_s * 1e9),
         .shared = shared,
     };
-    return 0;
+    return read_from_tier(s, c, a, e);
 }
 
 static int open_routes(struct expert_run *x, const struct run_config *c, const struct llm_shape *m, struct err *e)
@@ -104,7 +135,7 @@ static int open_offload(struct expert_run *x, struct layers_config *lc, const st
 {
     const struct llm_shape *m = lc->llm;
 
-    if (open_routes(x, c, m, e) < 0 || store_settings(&lc->store, c, m, g, e) < 0 ||
+    if (open_routes(x, c, m, e) < 0 || store_settings(&lc->store, c, m, g, a, e) < 0 ||
         evict_open(c->experts_evict, &lc->evict, &lc->evict_st, a, e) < 0 ||
         prefetch_open(c->experts_prefetch, &lc->prefetch, &lc->prefetch_st, a, e) < 0 ||
         miss_open(c->experts_miss, &lc->miss, &lc->miss_st, a, e) < 0) {
@@ -114,6 +145,7 @@ static int open_offload(struct expert_run *x, struct layers_config *lc, const st
     lc->calibration = (uint32_t)c->experts_calibration;
     lc->overlap = c->experts_overlap;
     lc->host_s = c->experts_host_s;
+    lc->start_empty = c->experts_start == EXPERTS_START_EMPTY;
     lc->weight_scale = bits_of(c, m) / 8 / dtype_bytes(m->weight_dtype);
     lc->expert_params = llm_layer(m).expert;
     lc->seed = (uint64_t)c->seed;

@@ -58,6 +58,7 @@ static void published_totals(void **unused)
         {"bloom-176b", 176.247},   {"llama-3.1-405b", 405.853}, {"qwen2-72b", 72.706},
         {"qwen3-8b", 8.191},       {"qwen3-0.6b", 0.596},     {"qwen3-235b-a22b", 235.094},
         {"qwen3-coder-480b-a35b", 480.155}, {"gpt-oss-120b", 116.83},
+        {"smallthinker-21b-a3b", 21.507},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct arena a = {0};
