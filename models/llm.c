@@ -92,13 +92,11 @@ static bool is_type(const struct config *c, const char *types)
 /* Names of the same thing. An encoder-decoder's are its decoder's. */
 #define LAYERS "num_hidden_layers n_layer num_decoder_layers decoder_layers num_layers n_layers"
 #define HEADS  "num_attention_heads n_head decoder_attention_heads num_heads n_heads"
-#define FFN    "intermediate_size ffn_dim n_inner ffn_hidden_size decoder_ffn_dim d_ff"
-
-/* The last of each as SmallThinker says it. */
-#define EXPERTS_KEYS "num_local_experts n_routed_experts num_experts moe_num_primary_experts"
-#define TOP_K_KEYS   "num_experts_per_tok experts_per_token moe_num_active_primary_experts"
-#define MOE_FFN_KEYS "moe_intermediate_size moe_ffn_hidden_size"
-#define FFN_KEYS     "intermediate_size ffn_dim n_inner ffn_hidden_size moe_ffn_hidden_size"
+#define FFN    "intermediate_size ffn_dim n_inner ffn_hidden_size decoder_ffn_dim d_ff moe_ffn_hidden_size"
+/* The last of each is SmallThinker's. */
+#define EXPERTS "num_local_experts n_routed_experts num_experts moe_num_primary_experts"
+#define TOP_K   "num_experts_per_tok experts_per_token moe_num_active_primary_experts"
+#define MOE_FFN "moe_intermediate_size moe_ffn_hidden_size"
 
 /* `keys` separated by blanks. */
 static uint32_t want(struct config *c, const char *keys)
@@ -189,13 +187,13 @@ static void place_moe(struct config *c, struct llm_shape *m)
 
 static void read_moe(struct config *c, struct llm_shape *m)
 {
-    m->experts = may(c, EXPERTS_KEYS, 0);
+    m->experts = may(c, EXPERTS, 0);
     if (m->experts <= 1) {
         m->experts = 0;
         return;
     }
-    m->experts_per_tok = may(c, TOP_K_KEYS, is_type(c, "switch_transformers") ? 1 : 2);
-    m->moe_ffn = may(c, MOE_FFN_KEYS, m->ffn);
+    m->experts_per_tok = may(c, TOP_K, is_type(c, "switch_transformers") ? 1 : 2);
+    m->moe_ffn = may(c, MOE_FFN, m->ffn);
     m->shared_experts = may(c, "n_shared_experts", 0);
     uint32_t shared_size = may(c, "shared_expert_intermediate_size", 0);
     if (shared_size && m->moe_ffn) {
@@ -301,10 +299,10 @@ static int check_shape(struct config *c, const struct llm_shape *m)
         {"vocab_size", m->vocab, 1u << 26},
         {FFN, m->ffn, 1u << 24},
         {"encoder_layers num_layers", m->encoder_layers + 1, 10001},
-        {EXPERTS_KEYS, m->experts ? m->experts : 1, 1u << 16},
-        {TOP_K_KEYS, m->experts ? m->experts_per_tok : 1,
+        {EXPERTS, m->experts ? m->experts : 1, 1u << 16},
+        {TOP_K, m->experts ? m->experts_per_tok : 1,
          m->experts ? m->experts : 1},
-        {MOE_FFN_KEYS, m->experts ? m->moe_ffn : 1, 1u << 24},
+        {MOE_FFN, m->experts ? m->moe_ffn : 1, 1u << 24},
         {"n_shared_experts", m->shared_experts + 1, 1u << 16},
         {"kv_lora_rank", m->kv_lora_rank + 1, 1u << 20},
         {"q_lora_rank", m->q_lora_rank + 1, 1u << 20},

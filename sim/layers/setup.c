@@ -71,7 +71,7 @@ static int check(const struct run_config *c, const struct llm_shape *m, const st
     return 0;
 }
 
-/* Experts come from a drive: its rate and latency instead of the link's. */
+/* Experts come from a drive: its rate and latency instead of the link's, and nobody to share it with. */
 static int read_from_tier(struct store_config *s, const struct run_config *c, struct arena *a, struct err *e)
 {
     struct tier_profile t;
@@ -85,6 +85,7 @@ static int read_from_tier(struct store_config *s, const struct run_config *c, st
     s->h2d_bytes_per_s = t.read_bytes_per_s;
     s->d2h_bytes_per_s = t.write_bytes_per_s;
     s->call_ns = t.read_latency_ns;
+    s->shared = NULL;
     return 0;
 }
 

@@ -74,3 +74,13 @@ $ for s in sync async; do steelyard run both.json --set kv.swap=$s --format csv 
 1> completed,20,1
 1> kv_copied_in,13,1
 1> expert_h2d_bytes,1733904826368,byte
+
+# From a drive, through page faults: 38 reads of at most 128 KiB for 8.65 M weights of 4.5 bits, 69.8 us each before
+# 3.5 GB/s, and nobody computes meanwhile.
+$ steelyard run --trace 'synth:uniform{rates=1,requests=4,prompt=8,output=32}' --model deepseek-v2-lite --gpu i9-14900k --policy fcfs --set load.concurrency=1 --set kv.tokens=4096 --set weight_dtype=int4 --set 'cost=linear{set=custom,decode_a=1e-6,prefill_a=1e-6}' --set executor=layers --set experts.rate=0.5 --set experts.bits=4.5 --set experts.overlap=off --set experts.tier=nvme-pcie3 --set experts.read=131072 --set experts.global=on --set experts.start=empty --set check=on --set 'batcher=vllm-v1{async=off}' --format csv > drive.csv; awk -F, '/^mean_itl_ms/ {t = $2} /^expert_decode_misses_per_token/ {n = $2} END {d = t / n / (38 * 0.0698 + 3 * 2048 * 1408 * 4.5 / 8 / 3.5e6); print (d > 0.999 && d < 1.001) ? "reads only" : d}' drive.csv
+1> reads only
+$ steelyard run o.json --set experts.tier=nvme-pcie3 --set experts.link=1e9
+2> steelyard: experts.tier: nvme-pcie3 has a rate of its own: leave experts.link out
+? 2
+$ steelyard run o.json --set experts.tier=nvme-pcie9 2>&1 | grep -o 'did you mean.*'
+1> did you mean 'nvme-pcie3'?
