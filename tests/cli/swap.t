@@ -35,10 +35,11 @@ $ steelyard run --trace synth:azure-conv --model llama-3-8b --gpu a10g --set kv.
 ? 2
 # What can be named.
 $ for k in tiers offloads; do for n in $(steelyard list $k | cut -d' ' -f1); do steelyard explain $n > /dev/null || echo $k $n; done; steelyard list $k --json | grep -c '^    "name"'; done
-1> 4
+1> 5
 1> 3
 $ steelyard list tiers
 1> cephfs            CephFS over a cloud network: reads 0.21 GB/s after 3.22 ms, writes 0.22 GB/s after 10.34 ms
 1> local-nvme-pcie4  Local NVMe drive, PCIe 4.0 x4: reads 6.68 GB/s after 0.38 ms, writes 5.27 GB/s after 0.02 ms
+1> nvme-pcie3        Consumer NVMe drive, PCIe 3.0 x4: reads 3.50 GB/s after 0.07 ms, writes 3.30 GB/s after 0.02 ms
 1> s3                S3 object store over HTTP: reads 0.27 GB/s after 6.25 ms, writes 0.18 GB/s after 40.61 ms
 1> vpc-block         Block storage over a cloud network: reads 0.80 GB/s after 0.00 ms, writes 0.26 GB/s after 3.13 ms
