@@ -64,6 +64,7 @@ struct cost_env {
 struct cost_parts {
     sim_tick front;   /* before the first layer: host time */
     sim_tick attn;    /* one layer up to its feed-forward: norms, projections, attention, communication */
+    sim_tick comm;    /* of attn, what collectives between the ranks take; 0 = none, or not known */
     sim_tick dense;   /* feed-forward of one dense layer */
     sim_tick shared;  /* one MoE layer without its routed experts: router, shared experts */
     sim_tick experts; /* its routed experts, as many as `iteration` expects the tokens to hit */

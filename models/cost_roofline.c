@@ -437,6 +437,7 @@ static void roofline_parts(const void *state, const struct batch_shape *b, struc
     *ret = (struct cost_parts){
         .front = cost_coef(s->step_s + s->seq_s * ((double)b->n_decode + b->n_prefill)),
         .attn = (sim_tick)(attention(s, b).base / s->layers) + one_of(every, s->layers),
+        .comm = one_of(comm_s(s, n), s->layers),
         .dense = one_of(family_s(&s->ffn, n), s->dense_layers),
         .shared = one_of(family_s(&s->shared, n), s->moe_layers),
         .experts = one_of(expert_s(s, n), s->moe_layers),

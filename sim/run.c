@@ -303,7 +303,8 @@ static const char *client_name(void *ctx, uint32_t client)
 
 static int add_executor(struct run *r, struct engine_config *ec)
 {
-    if (r->hooks && r->hooks->timeline && timeline_open(&r->timeline, r->hooks->timeline, r->err) < 0) {
+    if (r->hooks && r->hooks->timeline && !r->timeline.out &&
+        timeline_open(&r->timeline, r->hooks->timeline, r->n, r->err) < 0) {
         return r->err->code;
     }
     if (experts_open(&r->experts, r->cfg, r->has_llm ? &r->llm : NULL, r->has_gpu ? &r->gpu : NULL, r->cost,
@@ -324,19 +325,64 @@ static int add_executor(struct run *r, struct engine_config *ec)
     return 0;
 }
 
-static void on_step(void *ctx, const struct engine *e, const struct step *s)
+static void name_work(char *to, size_t size, const struct batch_shape *b)
 {
-    struct run *r = ctx;
+    const char *s = b->n_prefill == 1 ? "" : "s";
+    unsigned long long tok = (unsigned long long)b->prefill_tok;
 
-    if (r->plan.out) {
-        plan_file_step(&r->plan, e, s);
+    if (b->n_prefill == 0) {
+        snprintf(to, size, "decode %u", b->n_decode);
+    } else if (b->n_decode == 0) {
+        snprintf(to, size, "prefill %llu tokens, %u chunk%s", tok, b->n_prefill, s);
+    } else {
+        snprintf(to, size, "decode %u, prefill %llu tokens, %u chunk%s", b->n_decode, tok, b->n_prefill, s);
     }
-    timeline_slice(&r->timeline, TRACK_STEP, e->cur_start_ns, e->cur_end_ns,
-                   "step %llu: %u decodes, %u chunks of %llu tokens", (unsigned long long)e->n.steps,
-                   s->shape.n_decode, s->shape.n_prefill, (unsigned long long)s->shape.prefill_tok);
 }
 
-static int add_step_files(struct run *r, struct engine_config *ec)
+/* The engine's own time comes last in a step. */
+static void draw_step(struct member *m, const struct engine *e, const struct step *s)
+{
+    struct timeline *t = &m->run->timeline;
+    sim_ns own = e->cfg.step_overhead >> SIM_TICKS_PER_NS_LOG2;
+    char work[96];
+
+    timeline_slice_of(t, m->index, TRACK_HOST, e->now, e->cur_start_ns, "waits for KV");
+    name_work(work, sizeof work, &s->shape);
+    timeline_slice_of(t, m->index, TRACK_STEP, e->cur_start_ns, e->cur_end_ns, "step %llu: %s",
+                      (unsigned long long)e->n.steps, work);
+    timeline_slice_of(t, m->index, TRACK_HOST, e->cur_end_ns - own, e->cur_end_ns, "overhead");
+}
+
+static void on_step(void *ctx, const struct engine *e, const struct step *s)
+{
+    struct member *m = ctx;
+
+    if (m->run->plan.out) {
+        plan_file_step(&m->run->plan, e, s);
+    }
+    draw_step(m, e, s);
+}
+
+static void on_copied(void *ctx, const struct engine *e, const struct kv_copy *c)
+{
+    struct member *m = ctx;
+    enum timeline_track track = c->tier != KV_HOST ? TRACK_KV_BELOW : c->in ? TRACK_KV_IN : TRACK_KV_OUT;
+    unsigned long long blk = (unsigned long long)llround(c->bytes / e->cfg.kv_block_bytes);
+    unsigned long long whose = (unsigned long long)(c->session ? c->session : c->serial);
+    const char *kind = c->session ? "session" : "request";
+
+    if (c->waited) {
+        timeline_slice_of(&m->run->timeline, m->index, track, c->from_ns, c->to_ns, "%llu blocks", blk);
+    } else if (c->tier == KV_HOST) {
+        timeline_slice_of(&m->run->timeline, m->index, track, c->from_ns, c->to_ns, "%s %llu: %llu blocks", kind, whose,
+                          blk);
+    } else {
+        timeline_slice_of(&m->run->timeline, m->index, track, c->from_ns, c->to_ns, "%s %llu: %.3g MB %s %s", kind, whose,
+                          c->bytes / 1e6, c->in ? "from" : "to", kv_tier_name(c->tier));
+    }
+}
+
+static int add_step_files(struct run *r, struct member *m, struct engine_config *ec)
 {
     const struct run_hooks *h = r->hooks;
 
@@ -346,7 +392,8 @@ static int add_step_files(struct run *r, struct engine_config *ec)
     }
     if (r->plan.out || r->timeline.out) {
         ec->obs.step = on_step;
-        ec->obs.step_o = r;
+        ec->obs.copied = r->timeline.out ? on_copied : NULL;
+        ec->obs.step_o = m;
         ec->skip = false;
     }
     return 0;
@@ -404,7 +451,7 @@ static int build_engine(struct run *r, struct member *m)
         cluster_feed(&r->cluster, m->index, &ec);
         cluster_seat(&r->cluster, m->index, &m->engine);
     }
-    if (add_executor(r, &ec) < 0 || add_step_files(r, &ec) < 0) {
+    if (add_executor(r, &ec) < 0 || add_step_files(r, m, &ec) < 0) {
         return r->err->code;
     }
     return engine_init(&m->engine, &ec, r->arena, r->err);
@@ -444,9 +491,8 @@ static int check_single(struct run *r)
 {
     const struct run_hooks *h = r->hooks;
 
-    if (h && (h->plan_out || h->timeline)) {
-        return err_set(r->err, SIM_E_CONFIG, "%s holds the steps of one engine: set replicas to 1",
-                       h->plan_out ? "a plan file" : "a timeline");
+    if (h && h->plan_out) {
+        return err_set(r->err, SIM_E_CONFIG, "a plan file holds the steps of one engine: set replicas to 1");
     }
     if (r->cfg->executor == EXECUTOR_LAYERS) {
         return err_set(r->err, SIM_E_CONFIG, "executor=layers plays the memory of one engine: set replicas to 1");

@@ -138,6 +138,8 @@ struct engine_observer {
     /* a step starts: cur_start_ns and cur_end_ns hold its times. Jumps are not told, so whoever wants
      * every step runs without skipping. Has a context of its own. */
     void (*step)(void *step_o, const struct engine *e, const struct step *s);
+    /* a copy of KV has ended, on the first rank; same context */
+    void (*copied)(void *step_o, const struct engine *e, const struct kv_copy *c);
     void *step_o;
 };
 
@@ -234,6 +236,8 @@ struct engine {
     struct pool host;
     struct flow_client mover; /* hears of copies of KV that have ended */
     uint32_t n_sync;     /* copies under way that the next step waits for */
+    sim_ns sync_wire_ns[2]; /* of the first rank: since when the engine is at it; out, in */
+    double sync_bytes[2];
     sim_ns synced_ns, copied_ns; /* the last of these ended; the last copy of all */
     bool starting;       /* where the fabric is shared: the step cur, if it is live, waits for copies */
     bool woken;          /* a copy has ended since it fell asleep */

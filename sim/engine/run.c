@@ -23,7 +23,7 @@ int engine_init(struct engine *e, const struct engine_config *c, struct arena *a
     e->next = &e->buf[1];
     e->host = (struct pool){.name = "host", .capacity_byte = c->host_kv_bytes};
     e->next_sample_ns = c->obs.tick_ns ? 0 : SIM_NEVER;
-    e->mover = (struct flow_client){.ended = copies_ended, .ctx = e};
+    e->mover = (struct flow_client){.ended = copies_ended, .started = copies_began, .ctx = e};
     e->kv = kv_new(&c->kv, a, err);
     if (!e->kv || (c->swap.offload && swap_init(e, &c->swap, err) < 0) ||
         (c->pin.manner != PIN_OFF && pins_init(e, &c->pin, err) < 0)) {

@@ -50,6 +50,16 @@ struct swap_config {
     double stream_share[STREAM_LEVELS + 1]; /* bytes of a level over those of the KV itself */
 };
 
+/* For who watches: a copy that has ended. */
+struct kv_copy {
+    bool in;           /* to the GPU */
+    enum kv_tier tier; /* that it came from or went to */
+    bool waited;       /* a step, or steps, waited for all of it; then it is nobody's in particular */
+    uint64_t serial, session; /* whose KV it is; session 0 = a request's */
+    double bytes;
+    sim_ns from_ns, to_ns; /* on the copy engine */
+};
+
 enum move_kind { MOVE_NONE, MOVE_OUT, MOVE_IN, MOVE_DEMOTE };
 
 /* A copy under way or in line. */
@@ -66,7 +76,7 @@ struct kv_move {
     /* streams: tokens that are there, that the chunk under way brings, and that are wanted */
     uint32_t at_tok, chunk_end_tok, end_tok;
     struct stream_goal goal;
-    sim_ns began_ns;
+    sim_ns began_ns, wire_ns; /* handed to the copy engine; taken by it */
 };
 
 struct swap_counters {
@@ -104,7 +114,8 @@ struct swap {
  * them have ended. Nothing starts without bytes. */
 int copies_start(struct engine *e, double out_bytes, uint32_t out_calls, double in_bytes, uint32_t in_calls);
 sim_ns copies_wait(struct engine *e);
-/* For struct flow_client: one of the engine's copies has ended. */
+/* For struct flow_client: one of the engine's copies is on the wire, has ended. */
+void copies_began(void *engine, sim_ns now, uint64_t tag);
 int copies_ended(void *engine, sim_ns now, uint64_t tag, struct err *err);
 
 int swap_init(struct engine *e, const struct swap_config *c, struct err *err);

@@ -32,6 +32,7 @@ static int start_sync_copy(struct engine *e, bool in, double bytes, uint32_t cal
                                .tag = tag_of(e, in ? SYNC_IN : SYNC_OUT, k), .client = &e->mover};
 
         e->n_sync++;
+        e->sync_bytes[in ? SYNC_IN : SYNC_OUT] = bytes;
         if (copy_submit(engine_of(e, k, in), e->now, &job, e->err) < 0) {
             return e->err->code;
         }
@@ -295,6 +296,39 @@ static int free_engine(struct engine *e, uint64_t id, uint32_t rank, sim_ns now)
     return copy_ended(engine_of(e, rank, in), now, e->err);
 }
 
+void copies_began(void *engine, sim_ns now, uint64_t tag)
+{
+    struct engine *e = engine;
+    uint64_t id = tag / e->cfg.n_ways;
+
+    if (tag % e->cfg.n_ways == 0) {
+        *(id < SYNC_IDS ? &e->sync_wire_ns[id] : &e->swap->move[id - SYNC_IDS].wire_ns) = now;
+    }
+}
+
+static void tell(const struct engine *e, uint64_t id, sim_ns now)
+{
+    const struct kv_move *m = id < SYNC_IDS ? NULL : &e->swap->move[id - SYNC_IDS];
+    struct kv_copy c = {.to_ns = now};
+
+    if (m) {
+        bool of_session = m->kept->key & 1;
+
+        c.in = m->kind == MOVE_IN;
+        c.tier = m->tier;
+        c.serial = of_session ? 0 : m->kept->key / 2;
+        c.session = of_session ? m->kept->key / 2 : 0;
+        c.bytes = m->bytes;
+        c.from_ns = m->wire_ns;
+    } else {
+        c.in = id == SYNC_IN;
+        c.waited = true;
+        c.bytes = e->sync_bytes[id];
+        c.from_ns = e->sync_wire_ns[id];
+    }
+    e->cfg.obs.copied(e->cfg.obs.step_o, e, &c);
+}
+
 int copies_ended(void *engine, sim_ns now, uint64_t tag, struct err *err)
 {
     struct engine *e = engine;
@@ -303,6 +337,9 @@ int copies_ended(void *engine, sim_ns now, uint64_t tag, struct err *err)
     (void)err; /* the engine's own is the run's */
     e->copied_ns = now;
     e->woken = true;
+    if (e->cfg.obs.copied && tag % e->cfg.n_ways == 0) {
+        tell(e, id, now);
+    }
     if (free_engine(e, id, (uint32_t)(tag % e->cfg.n_ways), now) < 0) {
         return e->err->code;
     }

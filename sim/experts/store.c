@@ -44,7 +44,7 @@ static int go_shared(struct store *s, int way, struct err *e)
     w->weight = r->weight;
     w->latency_ns = r->latency_ns;
     s->engine[way] = way == TO_GPU ? g->engine_in : g->engine_out;
-    return 0;
+    return copy_take_turns(s->engine[way], e);
 }
 
 static int add_way(struct store *s, int way, double bytes_per_s, struct err *e)

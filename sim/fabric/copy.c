@@ -5,6 +5,7 @@
 
 struct waiting {
     struct copy_job job;
+    bool begun; /* a part of it has been copied */
     struct waiting *next;
 };
 
@@ -21,6 +22,10 @@ struct copy_engines {
     struct line line[COPY_URGENCIES];
     struct waiting *spare;
     const struct flow_client *last; /* whose job was taken last */
+    const struct flow_client *first;
+    bool begun, several;            /* there was a job; jobs were of more than one client */
+    struct waiting **rest;          /* with turns, by engine: what follows the part that it is at; else NULL */
+    struct flow_client own;         /* hears of parts */
 };
 
 static void append(struct line *l, struct waiting *w)
@@ -65,7 +70,15 @@ struct copy_engines *copy_new(struct fabric *f, uint32_t n_engines, sim_ns call_
     return c;
 }
 
-static int start(struct copy_engines *c, sim_ns now, const struct copy_job *j, struct err *e)
+static void tell_started(struct copy_engines *c, sim_ns now, const struct waiting *w)
+{
+    c->last = w->job.client;
+    if (!w->begun && w->job.client && w->job.client->started) {
+        w->job.client->started(w->job.client->ctx, now, w->job.tag);
+    }
+}
+
+static int start_flow(struct copy_engines *c, sim_ns now, const struct copy_job *j, struct err *e)
 {
     struct flow_spec s = {.path = j->route->path, .n_path = j->route->n_path, .bytes = j->bytes,
                           .weight = j->route->weight, .delay_ns = (sim_ns)j->calls * c->call_ns,
@@ -75,33 +88,92 @@ static int start(struct copy_engines *c, sim_ns now, const struct copy_job *j, s
                        j->bytes, j->route->n_path);
     }
     c->n_running++;
-    c->last = j->client;
-    if (j->client && j->client->started) {
-        j->client->started(j->client->ctx, now, j->tag);
-    }
     return 0;
 }
 
-int copy_submit(struct copy_engines *c, sim_ns now, const struct copy_job *j, struct err *e)
+/* ---- turns ---- */
+
+/* Calls that fit into a turn, at least one, when the link is its own. */
+static uint32_t calls_of_turn(const struct copy_engines *c, const struct copy_job *j)
 {
-    if (c->n_running < c->n_engines) {
-        return start(c, now, j, e);
+    double one = (double)c->call_ns + j->bytes / j->calls / j->route->bytes_per_s * 1e9;
+    double n = one > 0 ? COPY_TURN_NS / one : j->calls;
+    return n >= j->calls ? j->calls : n < 1 ? 1 : (uint32_t)n;
+}
+
+static uint32_t free_engine(const struct copy_engines *c)
+{
+    uint32_t i = 0;
+    while (c->rest[i]) {
+        i++;
     }
+    return i;
+}
+
+static struct waiting *take_spare(struct copy_engines *c)
+{
     struct waiting *w = c->spare;
     if (w) {
         c->spare = w->next;
-    } else if (!(w = arena_alloc(c->arena, sizeof *w))) {
-        return err_set(e, SIM_E_NOMEM, "out of memory for a copy");
+        return w;
     }
-    w->job = *j;
-    append(&c->line[j->urgency], w);
-    return 0;
+    return arena_alloc(c->arena, sizeof *w);
 }
 
 static void put_away(struct copy_engines *c, struct waiting *w)
 {
     w->next = c->spare;
     c->spare = w;
+}
+
+/* The first calls of a job; the others follow when they have ended. */
+static int start_part(struct copy_engines *c, sim_ns now, const struct waiting *w, uint32_t calls, struct err *e)
+{
+    struct waiting *rest = take_spare(c);
+    struct copy_job part = w->job;
+    uint32_t at = free_engine(c);
+    if (!rest) {
+        return err_set(e, SIM_E_NOMEM, "out of memory for a copy");
+    }
+    part.bytes = w->job.bytes * calls / w->job.calls;
+    part.calls = calls;
+    part.client = &c->own;
+    part.tag = at;
+    *rest = *w;
+    rest->begun = true;
+    rest->job.bytes -= part.bytes;
+    rest->job.calls -= calls;
+    c->rest[at] = rest;
+    return start_flow(c, now, &part, e);
+}
+
+static int start(struct copy_engines *c, sim_ns now, const struct waiting *w, struct err *e)
+{
+    uint32_t calls = c->rest && c->several && w->job.calls > 1 ? calls_of_turn(c, &w->job) : w->job.calls;
+    int rc = calls < w->job.calls ? start_part(c, now, w, calls, e) : start_flow(c, now, &w->job, e);
+    if (rc == 0) {
+        tell_started(c, now, w);
+    }
+    return rc;
+}
+
+/* ---- lines ---- */
+
+int copy_submit(struct copy_engines *c, sim_ns now, const struct copy_job *j, struct err *e)
+{
+    c->first = c->begun ? c->first : j->client;
+    c->begun = true;
+    c->several = c->several || j->client != c->first;
+    if (c->n_running < c->n_engines) {
+        return start(c, now, &(struct waiting){.job = *j}, e);
+    }
+    struct waiting *w = take_spare(c);
+    if (!w) {
+        return err_set(e, SIM_E_NOMEM, "out of memory for a copy");
+    }
+    *w = (struct waiting){.job = *j};
+    append(&c->line[j->urgency], w);
+    return 0;
 }
 
 /* The first in line of somebody else than last time, or just the first. */
@@ -123,11 +195,34 @@ int copy_ended(struct copy_engines *c, sim_ns now, struct err *e)
         struct waiting *w = *at;
         if (w) {
             unlink_at(&c->line[u], at);
+            int rc = start(c, now, w, e);
             put_away(c, w);
-            return start(c, now, &w->job, e);
+            return rc;
         }
     }
     return 0;
+}
+
+/* What is left goes to the front of its line: behind it wait later jobs of its client, and others' turn comes
+ * first anyway. */
+static int part_ended(void *ctx, sim_ns now, uint64_t at, struct err *e)
+{
+    struct copy_engines *c = ctx;
+    struct waiting *w = c->rest[at];
+    struct line *l = &c->line[w->job.urgency];
+    c->rest[at] = NULL;
+    w->next = l->first;
+    l->last = l->first ? l->last : &w->next;
+    l->first = w;
+    l->n++;
+    return copy_ended(c, now, e);
+}
+
+int copy_take_turns(struct copy_engines *c, struct err *e)
+{
+    c->own = (struct flow_client){.ended = part_ended, .ctx = c};
+    c->rest = c->rest ? c->rest : arena_calloc(c->arena, c->n_engines, sizeof *c->rest);
+    return c->rest ? 0 : err_set(e, SIM_E_NOMEM, "out of memory for copy engines");
 }
 
 bool copy_hurry(struct copy_engines *c, const struct flow_client *client, uint64_t tag,

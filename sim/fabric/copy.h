@@ -4,7 +4,7 @@
  * for an engine in two lines, urgent before speculative, each in order of submission; on an engine the
  * calls cost their time before the first byte. So a demand load waits at most for the copies under way.
  * Clients that share an engine take turns, as streams of a GPU do: nobody waits for all that another one
- * has in line. */
+ * has in line, nor for all of a job of many calls. */
 #ifndef STEELYARD_COPY_H
 #define STEELYARD_COPY_H
 
@@ -25,6 +25,11 @@ struct copy_engines; /* of one GPU and direction */
 
 /* NULL when out of memory. Everything lives in the arena. */
 struct copy_engines *copy_new(struct fabric *f, uint32_t n_engines, sim_ns call_ns, struct arena *a);
+/* More than one client may come; once there are two, jobs of several calls give way to others of their line between two calls
+ * once they have had COPY_TURN_NS, which is the default time slice of a channel from Volta on (NVIDIA's open
+ * kernel modules: 128 << 3 us). */
+#define COPY_TURN_NS 1024000
+int copy_take_turns(struct copy_engines *c, struct err *e);
 /* Starts it when an engine is free, else it waits. 0, SIM_E_CONFIG for a job that the fabric cannot
  * take, or SIM_E_NOMEM. */
 int copy_submit(struct copy_engines *c, sim_ns now, const struct copy_job *j, struct err *e);

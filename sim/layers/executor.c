@@ -244,6 +244,16 @@ static void gpu_work(struct layers *x, sim_tick ticks, const char *what, uint32_
     timeline_slice(x->cfg.timeline, TRACK_GPU, from, moe_at(x, x->t), "L%u %s", layer, what);
 }
 
+/* Both all-reduces of a layer, which the cost model counts with its attention. */
+static void exchange(struct layers *x, sim_tick ticks, uint32_t layer)
+{
+    sim_ns from = moe_at(x, x->t);
+
+    x->t += ticks;
+    x->n.gpu += ticks;
+    timeline_slice(x->cfg.timeline, TRACK_COLLECTIVE, from, moe_at(x, x->t), "L%u all-reduce", layer);
+}
+
 static int walk(struct layers *x, struct err *e)
 {
     const struct llm_shape *m = x->cfg.llm;
@@ -255,7 +265,8 @@ static int walk(struct layers *x, struct err *e)
         if (moe && x->cfg.source && moe_before(x, n, e) < 0) {
             return e->code;
         }
-        gpu_work(x, p->attn, "attention", l);
+        gpu_work(x, p->attn - p->comm, "attention", l);
+        exchange(x, p->comm, l);
         if (!moe) {
             gpu_work(x, p->dense, "feed-forward", l);
         } else if (!x->cfg.source) {
@@ -288,6 +299,7 @@ static int run_step(struct layers *x, const struct batch_shape *shape, sim_ns st
         return e->code;
     }
     x->t += x->parts.front;
+    timeline_slice(x->cfg.timeline, TRACK_HOST, moe_at(x, 0), moe_at(x, x->t), "before the layers");
     if (walk(x, e) < 0) {
         return e->code;
     }

@@ -30,7 +30,7 @@ $ for x in layers whole; do steelyard run o.json --set experts.rate=1 --set exec
 # The timeline: well-formed, no slices of a track overlap.
 $ steelyard run o.json --timeline t.json --format csv | cmp - lru.csv
 $ python3 -c 'import json; e = [x for x in json.load(open("t.json"))["traceEvents"] if x["ph"] == "X"]; end = {}; [print("overlap", x) for x in e if x["ts"] < end.get(x["tid"], 0) - 1e-6 or end.update({x["tid"]: x["ts"] + x["dur"]})]; print(sorted(end))'
-1> [1, 2, 3]
+1> [1, 2, 3, 5]
 # What is set and changes nothing is said; the run goes on.
 $ steelyard run o.json --set experts.rate=1 --set experts.evict=mrs --set executor=whole --set kv.page_keep=off --set kv.pin_time=2 > out.txt
 2> steelyard: --set: kv.page_keep=false changes nothing without kv.page

@@ -206,7 +206,7 @@ static void open_hand_with(struct hand *h, uint32_t layers, uint32_t slots, cons
     assert_int_equal(prefetch_open(prefetch, &c.prefetch, &c.prefetch_st, &h->a, &h->e), 0);
     assert_int_equal(miss_open(miss, &c.miss, &c.miss_st, &h->a, &h->e), 0);
     if (file) {
-        assert_int_equal(timeline_open(&h->t, file, &h->e), 0);
+        assert_int_equal(timeline_open(&h->t, file, 1, &h->e), 0);
         c.timeline = &h->t;
     }
     c.source = h->routes;

@@ -72,7 +72,7 @@ static void open_bench(struct bench *b, uint32_t engines)
     add(b, "kv", &meter);
     b->link.engine_in = copy_new(b->link.fabric, engines, CALL_NS, &b->a);
     b->link.engine_out = copy_new(b->link.fabric, engines, CALL_NS, &b->a);
-    b->m = (struct mover){.link = &b->link, .way = {.n_path = 2, .weight = 1,
+    b->m = (struct mover){.link = &b->link, .way = {.n_path = 2, .weight = 1, .bytes_per_s = 1e9,
                           .path = {meter.path[0], b->link.in.path[0]}},
                           .client = {on_ended, on_started, &b->m}};
     assert_int_equal(evict_open("lru", &c.evict, &c.evict_st, &b->a, &b->e), 0);
@@ -126,6 +126,32 @@ static void test_turns(void **state)
     assert_int_equal(to_the_end(&b, 320), 750);
     assert_int_equal(b.m.ended[0], 210);
     assert_int_equal(b.m.ended[1], 530);
+    arena_release(&b.a);
+}
+
+/* A copy of KV of 3 calls, 1 ms each: the turn is over after the first, since two would not fit. The expert
+ * has the next one: 110 ns..1 ms, ..+110 ns, then the second and, as nobody waits, the third call. */
+static void test_turn_ends(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct copy_job j = {.bytes = 3 * (1e6 - CALL_NS), .calls = 3};
+
+    open_bench(&b, 1);
+    j.route = &b.m.way;
+    j.client = &b.m.client;
+    ask(&b, 0, 1, STORE_DEMAND);
+    assert_int_equal(copy_submit(b.link.engine_in, 50, &j, &b.e), 0);
+    assert_int_equal(store_advance(&b.s, 110, &b.e), 0);
+    ask(&b, 115, 0, STORE_DEMAND);
+    assert_int_equal(store_advance(&b.s, 1000219, &b.e), 0);
+    assert_int_equal(b.s.state[0], EXPERT_IN_FLIGHT);
+    assert_int_equal(store_advance(&b.s, 1000220, &b.e), 0);
+    assert_int_equal(b.s.state[0], EXPERT_RESIDENT);
+    assert_int_equal(to_the_end(&b, 0), 3000220);
+    assert_int_equal(b.m.began[0], 110);
+    assert_int_equal(b.m.n_ended, 1);
+    assert_int_equal(copy_running(b.link.engine_in), 0);
     arena_release(&b.a);
 }
 
@@ -208,6 +234,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_turns),
+        cmocka_unit_test(test_turn_ends),
         cmocka_unit_test(test_guess_waits),
         cmocka_unit_test(test_neither_free_nor_worse_than_in_turn),
     };
