@@ -3,8 +3,9 @@
  * Who leaves under ExpertFlow's predictive locality-aware expert caching (PLEC, arXiv 2410.17954, 3.4). Slots belong
  * to no layer (experts.global=on): they follow the prediction, whose experts are held for their layer until its gate
  * (prefetch=plec). Of the others the wrongly loaded go first: those of a layer whose gate has just passed that
- * nobody needs although they were named for it. Then whoever has not been used for longest, so that the slots
- * of layers that are done serve layers to come, the earliest layer's first. */
+ * nobody needs although they were named for it. Then whoever has not been used for longest (the order in which the
+ * authors' first release, offloadMoE, keeps its cache), so that the slots of layers that are done serve layers to
+ * come, the earliest layer's first. */
 #include "policies/experts.h"
 
 struct plec {

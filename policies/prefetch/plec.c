@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What is fetched under ExpertFlow's predictive locality-aware expert caching (PLEC, arXiv 2410.17954, 3.4.1): before
- * the first MoE layer the routing-path predictor has told all of the step's experts. The slots go to the layers
- * in their order, each getting as many as it is said to need, and their experts are fetched, the most loaded first.
- * Where the slots end, the rest waits: a layer that is done gives its slots to those next in line. (The paper's
- * example: needs of 3 and 2 and four slots make 3 and 1, and the fifth comes when the first is through.) Made for
- * one cache over all layers (experts.global=on); with one per layer each serves itself.
+ * the first MoE layer the routing-path predictor has told all of the step's experts. Each layer gets slots in
+ * proportion to what it is said to need, rounded up, in the order of layers, and as many of its experts are fetched,
+ * the most loaded first. The rest waits in line: a layer that is done gives its slots to those next in it. (The
+ * paper's example: needs of 3 and 2 and four slots make 3 and 1, and the fifth comes when the first is through.)
+ * Made for one cache over all layers (experts.global=on); with one per layer each serves itself.
  *
  * halves=on runs the decodes as two batches, one after the other, as they came; halves=routes has the token
  * scheduler divide them by the same prediction (3.3). */
@@ -17,9 +17,10 @@
 struct plec {
     struct ahead ahead;
     double recall;
-    uint32_t *line;  /* items named for this step, in layer order */
-    uint32_t *named; /* by layer: of them asked for */
-    uint32_t n, next;
+    uint32_t *named; /* items that the predictor names for this step, in layer order, a layer's by load */
+    bool *asked;     /* by place in it */
+    uint32_t *first; /* by layer and one more: its place in it */
+    uint32_t *slots; /* by layer: that it has, for experts asked for */
     int64_t halves;
     struct regroup regroup;
     uint16_t *route; /* [REGROUP_MAX][layers][top_k] */
@@ -54,9 +55,12 @@ static int init_halves(struct plec *p, const struct expert_env *env, struct err 
 static int plec_init(void *st, const struct expert_env *env, struct err *e)
 {
     struct plec *p = st;
-    p->line = arena_calloc(env->arena, (size_t)env->layers * env->experts, sizeof *p->line);
-    p->named = arena_calloc(env->arena, env->layers, sizeof *p->named);
-    if (!p->line || !p->named) {
+    size_t items = (size_t)env->layers * env->experts;
+    p->named = arena_calloc(env->arena, items, sizeof *p->named);
+    p->asked = arena_calloc(env->arena, items, sizeof *p->asked);
+    p->first = arena_calloc(env->arena, env->layers + 1, sizeof *p->first);
+    p->slots = arena_calloc(env->arena, env->layers, sizeof *p->slots);
+    if (!p->named || !p->asked || !p->first || !p->slots) {
         return err_set(e, SIM_E_NOMEM, "out of memory for plec");
     }
     return init_halves(p, env, e) < 0 ? e->code : ahead_init(&p->ahead, env, e);
@@ -94,37 +98,57 @@ static uint32_t all_slots(const struct expert_view *v)
     return n;
 }
 
-static void take_slots(struct plec *p, const struct expert_view *v, uint32_t slots)
+/* The next `slots` of a layer that nobody has asked for; how many there were. */
+static uint32_t ask(struct plec *p, const struct expert_view *v, uint32_t layer, uint32_t slots)
 {
-    for (; slots > 0 && p->next < p->n; slots--, p->next++) {
-        uint32_t layer = p->line[p->next] / v->env.experts;
-        p->named[layer]++;
-        v->ops->want(v->ctx, layer, p->line[p->next] % v->env.experts, false);
+    uint32_t n = 0;
+    for (uint32_t i = p->first[layer]; i < p->first[layer + 1] && n < slots; i++) {
+        if (!p->asked[i]) {
+            p->asked[i] = true;
+            n++;
+            v->ops->want(v->ctx, layer, p->named[i] % v->env.experts, false);
+        }
     }
+    p->slots[layer] += n;
+    return n;
+}
+
+static uint32_t name_all(struct plec *p, const struct expert_view *v)
+{
+    uint32_t all = 0;
+    for (uint32_t l = 0; l < v->env.layers; l++) {
+        uint32_t n = v->ops->predict(v->ctx, l, p->recall, p->ahead.guess);
+        p->first[l] = all;
+        p->slots[l] = 0;
+        for (uint32_t i = 0; i < n; i++) {
+            p->asked[all] = false;
+            p->named[all++] = expert_item(v, l, p->ahead.guess[i].expert);
+        }
+    }
+    p->first[v->env.layers] = all;
+    return all;
 }
 
 static void plec_step(void *st, const struct expert_view *v)
 {
     struct plec *p = st;
-    p->n = p->next = 0;
-    for (uint32_t l = 0; l < v->env.layers; l++) {
-        uint32_t n = v->ops->predict(v->ctx, l, p->recall, p->ahead.guess);
-        p->named[l] = 0;
-        for (uint32_t i = 0; i < n; i++) {
-            p->line[p->n++] = expert_item(v, l, p->ahead.guess[i].expert);
-        }
+    uint64_t need = name_all(p, v), all = all_slots(v), left = all;
+    for (uint32_t l = 0; l < v->env.layers && need > 0; l++) {
+        uint64_t own = p->first[l + 1] - p->first[l], share = (all * own + need - 1) / need;
+        share = share < left ? share : left;
+        left -= ask(p, v, l, (uint32_t)share);
     }
-    take_slots(p, v, all_slots(v));
 }
 
-/* Its gate has passed: those still in line for it would come too late, its slots are free when it is through. */
+/* Those still in line for its layer would come too late; its slots are free when it is through. */
 static void plec_routed(void *st, const struct expert_view *v, const struct layer_work *w)
 {
     struct plec *p = st;
-    while (p->next < p->n && p->line[p->next] / v->env.experts <= w->layer) {
-        p->next++;
+    uint32_t free = p->slots[w->layer];
+    p->slots[w->layer] = 0;
+    for (uint32_t l = w->layer + 1; l < v->env.layers && free > 0; l++) {
+        free -= ask(p, v, l, free);
     }
-    take_slots(p, v, p->named[w->layer]);
 }
 
 const struct prefetch_ops prefetch_plec = {

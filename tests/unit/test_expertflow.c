@@ -76,38 +76,67 @@ static void expect_wanted(struct fake *f, uint32_t n, const uint32_t *item)
     f->n_wanted = 0;
 }
 
+static void open_plec(struct fake *f, const struct prefetch_ops **p, void **st)
+{
+    open_fake(f, 4);
+    assert_int_equal(prefetch_open("plec", p, st, &f->a, &f->e), 0);
+    assert_int_equal((*p)->init(*st, &f->v.env, &f->e), 0);
+}
+
+static void gate(struct fake *f, const struct prefetch_ops *p, void *st, uint32_t layer)
+{
+    p->routed(st, &f->v, &(struct layer_work){.layer = layer});
+}
+
 /* Figure 5: three experts of layer 1 and two of layer 2 for four slots make 3 and 1; the fifth takes a slot
- * of layer 1 when that is through. A third layer's experts come next; what is still in line when its gate
- * passes is left to demand. */
-static void test_slots_follow_the_prediction(void **state)
+ * of layer 1 when that is through. */
+static void test_figure_5(void **state)
 {
     (void)state;
     struct fake f;
     const struct prefetch_ops *p;
     void *st;
 
-    open_fake(&f, 4);
-    assert_int_equal(prefetch_open("plec", &p, &st, &f.a, &f.e), 0);
-    assert_int_equal(p->init(st, &f.v.env, &f.e), 0);
+    open_plec(&f, &p, &st);
     says(&f, 0, 3, (const uint32_t[]){1, 2, 3});
     says(&f, 1, 2, (const uint32_t[]){1, 2});
-    says(&f, 2, 4, (const uint32_t[]){0, 1, 2, 3});
     p->step(st, &f.v);
     assert_true(f.recall > 0.9 - 1e-12 && f.recall < 0.9 + 1e-12);
     expect_wanted(&f, 4, (const uint32_t[]){1, 2, 3, 5});
-    p->routed(st, &f.v, &(struct layer_work){.layer = 0});
-    expect_wanted(&f, 3, (const uint32_t[]){6, 8, 9});
-    p->routed(st, &f.v, &(struct layer_work){.layer = 1});
-    expect_wanted(&f, 2, (const uint32_t[]){10, 11});
-    p->routed(st, &f.v, &(struct layer_work){.layer = 2});
+    gate(&f, p, st, 0);
+    expect_wanted(&f, 1, (const uint32_t[]){6});
+    gate(&f, p, st, 1);
+    gate(&f, p, st, 2);
     expect_wanted(&f, 0, NULL);
-    /* Two slots: layer 2 gets none before layer 1 is through, and those of layer 1 that are still in line
-     * at its gate are not fetched any more. */
-    f.slots[0] = 2;
+    arena_release(&f.a);
+}
+
+/* Needs of 3, 2 and 4 for four slots: 12/9, 8/9 and 16/9 rounded up make 2, 1 and the one that is left. The first
+ * layer's two slots go to the second's other expert and the third's next; its own third comes on demand. */
+static void test_slots_in_proportion(void **state)
+{
+    (void)state;
+    struct fake f;
+    const struct prefetch_ops *p;
+    void *st;
+
+    open_plec(&f, &p, &st);
+    says(&f, 0, 3, (const uint32_t[]){1, 2, 3});
+    says(&f, 1, 2, (const uint32_t[]){1, 2});
+    says(&f, 2, 4, (const uint32_t[]){3, 2, 1, 0});
     p->step(st, &f.v);
-    expect_wanted(&f, 2, (const uint32_t[]){1, 2});
-    p->routed(st, &f.v, &(struct layer_work){.layer = 0});
-    expect_wanted(&f, 2, (const uint32_t[]){5, 6});
+    expect_wanted(&f, 4, (const uint32_t[]){1, 2, 5, 11});
+    gate(&f, p, st, 0);
+    expect_wanted(&f, 2, (const uint32_t[]){6, 10});
+    gate(&f, p, st, 1);
+    expect_wanted(&f, 2, (const uint32_t[]){9, 8});
+    gate(&f, p, st, 2);
+    expect_wanted(&f, 0, NULL);
+    f.slots[0] = 2;
+    p->step(st, &f.v); /* 6/9, 4/9: one each */
+    expect_wanted(&f, 2, (const uint32_t[]){1, 5});
+    gate(&f, p, st, 0);
+    expect_wanted(&f, 1, (const uint32_t[]){6});
     arena_release(&f.a);
 }
 
@@ -265,7 +294,7 @@ static void test_random_routes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_slots_follow_the_prediction), cmocka_unit_test(test_wrong_ones_leave_first),
+        cmocka_unit_test(test_figure_5), cmocka_unit_test(test_slots_in_proportion), cmocka_unit_test(test_wrong_ones_leave_first),
         cmocka_unit_test(test_two_kinds), cmocka_unit_test(test_pairs), cmocka_unit_test(test_random_routes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
