@@ -63,6 +63,7 @@ struct run_config {
     double experts_bits;      /* "experts.bits": per weight; 0 = the weight type's */
     bool experts_global;      /* "experts.global": one cache for all layers */
     int64_t experts_shallow;  /* "experts.shallow": first layers that keep all of their experts */
+    int64_t experts_gpu_layers; /* "experts.gpu_layers": the CPU computes the others whole; 0 = none */
     const char *experts_routes, *experts_evict, *experts_prefetch, *experts_miss;
     int64_t experts_calls, experts_pieces; /* of one expert's copy */
     bool experts_writeback;

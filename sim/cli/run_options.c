@@ -198,7 +198,11 @@ const struct opt_row run_options[] = {
     {"experts.global", OPT_BOOL, FIELD(experts_global), ANY, "off", NULL,
      "One cache for the experts of all layers (SmallThinker); off keeps one per layer.", NULL},
     {"experts.shallow", OPT_INT, FIELD(experts_shallow), 0, 1024, "0", "1",
-     "First MoE layers that keep all of their experts; the others share the slots that are left (Fate: 4).", NULL},
+     "First MoE layers that keep all of their experts; the others share the slots that are left (Fate: 4), and have "
+     "none with experts.rate=0 (kTransformers' rule files, with experts.miss=cpu).", NULL},
+    {"experts.gpu_layers", OPT_INT, FIELD(experts_gpu_layers), 0, 1024, "0", "1",
+     "First layers that the GPU computes; the CPU computes the others whole, attention and all (llama.cpp's "
+     "n_gpu_layers), at the speed that experts.miss gives it. 0 is all.", NULL},
     {"experts.routes", OPT_STRING, FIELD(experts_routes), ANY, "synth", NULL,
      "Which experts tokens are sent to, with options (steelyard list routes).", NULL},
     {"experts.evict", OPT_STRING, FIELD(experts_evict), ANY, "lru", NULL,

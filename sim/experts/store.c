@@ -83,7 +83,7 @@ static bool take_tables(struct store *s)
 }
 
 /* Every room the same, but for `shallow` first ones that hold all of their experts; what the others cannot
- * share evenly goes to the first of them. */
+ * share evenly goes to the first of them. Without slots on the average the others have none. */
 static int share_slots(struct store *s, struct err *e)
 {
     uint32_t full = s->cfg.shallow, rest = s->rooms - full;
@@ -91,6 +91,8 @@ static int share_slots(struct store *s, struct err *e)
 
     if (full == 0) {
         left = (int64_t)s->cfg.slots * rest;
+    } else if (s->cfg.slots == 0 && full < s->rooms) {
+        left = 0;
     } else if (full >= s->rooms || left < rest) {
         return err_set(e, SIM_E_CONFIG, "experts.shallow: %u full layers of %u experts leave no slot to each of the "
                        "others", full, s->cfg.experts);
@@ -109,7 +111,7 @@ int store_init(struct store *s, const struct store_config *c, struct expert_view
     *s = (struct store){.cfg = *c, .arena = a, .view = view, .items = c->layers * c->experts,
                         .rooms = c->global ? 1 : c->layers, .half = EXPERT_NONE,
                         .line = {{EXPERT_NONE, EXPERT_NONE, 0}, {EXPERT_NONE, EXPERT_NONE, 0}}};
-    if (c->slots == 0 || c->pieces == 0 || c->pieces > STORE_PIECES) {
+    if ((c->slots == 0 && c->shallow == 0) || c->pieces == 0 || c->pieces > STORE_PIECES) {
         return err_set(e, SIM_E_CONFIG, "the expert store needs a slot per room and 1 to %d pieces per expert: "
                        "%u and %u are given", STORE_PIECES, c->slots, c->pieces);
     }
@@ -277,8 +279,8 @@ static int make_room(struct store *s, sim_ns now, uint32_t item, struct err *e)
 {
     uint32_t room = room_of(s, item), v;
 
-    if (s->used[room] < s->slots[room]) {
-        return 1;
+    if (s->used[room] < s->slots[room] || s->slots[room] == 0) {
+        return s->slots[room] > 0;
     }
     v = s->cfg.evict->victim(s->cfg.evict_st, s->view, room, item);
     if (v == EXPERT_NONE && s->want[item] == STORE_DEMAND) {

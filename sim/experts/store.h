@@ -18,7 +18,8 @@ struct store_config {
     uint32_t layers, experts;
     bool global;           /* one room for all layers */
     uint32_t slots;        /* of a room, on the average */
-    uint32_t shallow;      /* the first rooms hold all experts of theirs, the others share what is left (Fate) */
+    uint32_t shallow;      /* the first rooms hold all experts of theirs, the others share what is left (Fate);
+                              with slots = 0 they have none */
     double expert_bytes;
     uint32_t calls;        /* copy calls per expert, spread over its pieces */
     uint32_t pieces;       /* an expert is copied in so many: between them an urgent copy may come in */

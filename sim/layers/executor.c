@@ -254,6 +254,25 @@ static void exchange(struct layers *x, sim_tick ticks, uint32_t layer)
     timeline_slice(x->cfg.timeline, TRACK_COLLECTIVE, from, moe_at(x, x->t), "L%u all-reduce", layer);
 }
 
+static void attention(struct layers *x, uint32_t l)
+{
+    if (moe_on_cpu(x, l)) {
+        moe_cpu_work(x, llm_layer(x->cfg.llm).attn, "attention", l);
+    } else {
+        gpu_work(x, x->parts.attn - x->parts.comm, "attention", l);
+        exchange(x, x->parts.comm, l);
+    }
+}
+
+static void dense_ffn(struct layers *x, uint32_t l)
+{
+    if (moe_on_cpu(x, l)) {
+        moe_cpu_work(x, llm_layer(x->cfg.llm).ffn, "feed-forward", l);
+    } else {
+        gpu_work(x, x->parts.dense, "feed-forward", l);
+    }
+}
+
 static int walk(struct layers *x, struct err *e)
 {
     const struct llm_shape *m = x->cfg.llm;
@@ -265,10 +284,9 @@ static int walk(struct layers *x, struct err *e)
         if (moe && x->cfg.source && moe_before(x, n, e) < 0) {
             return e->code;
         }
-        gpu_work(x, p->attn - p->comm, "attention", l);
-        exchange(x, p->comm, l);
+        attention(x, l);
         if (!moe) {
-            gpu_work(x, p->dense, "feed-forward", l);
+            dense_ffn(x, l);
         } else if (!x->cfg.source) {
             gpu_work(x, p->shared + p->experts, "experts", l);
         } else if (moe_layer(x, n, l, e) < 0) {

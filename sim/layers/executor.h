@@ -9,7 +9,8 @@
  *   - computes its shared experts and the experts that are there while the copies run, then the others as
  *     they come, those that have come together in one kernel;
  *   - waits for the CPU's share, and goes on.
- * More needed experts than slots go through the slots one after the other.
+ * More needed experts than slots go through the slots one after the other. Layers behind cfg.gpu_layers run on the
+ * CPU, attention and all.
  *
  * A step with offload is planned as it is walked, so no step stands for the next one. */
 #ifndef STEELYARD_EXECUTOR_H
@@ -31,6 +32,7 @@ struct layers_config {
     struct store_config store; /* without evict and copied */
     uint32_t calibration;      /* tokens */
     bool start_empty;          /* else with the most popular experts */
+    uint32_t gpu_layers;       /* of all layers; those behind are the CPU's; 0 = none are */
     bool overlap;              /* compute what is there while the rest is copied */
     double host_s;             /* host time per expert that the GPU computes, before its kernel */
     double weight_scale;       /* bytes of an expert, as a share of those in the model's weight type */

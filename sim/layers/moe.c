@@ -178,6 +178,19 @@ static void run_on_cpu(struct layers *x, uint32_t l)
     }
 }
 
+/* As so many experts' weights that all tokens go through. */
+void moe_cpu_work(struct layers *x, double params, const char *what, uint32_t l)
+{
+    double expert_s = x->cfg.miss->cpu_s(x->cfg.miss_st, x->routing.n_tok, false);
+    sim_tick ticks = to_ticks(params / x->cfg.expert_params * expert_s);
+    sim_ns from = moe_at(x, x->t);
+
+    x->t += ticks;
+    x->n.cpu += ticks;
+    x->n.wait_cpu += ticks;
+    timeline_slice(x->cfg.timeline, TRACK_CPU, from, moe_at(x, x->t), "L%u %s", l, what);
+}
+
 /* Everything that is waited for and not there, most loaded first. */
 static void ask_for_missing(struct layers *x, uint32_t m)
 {
@@ -265,6 +278,10 @@ static int wait_for_copy(struct layers *x, uint32_t m, struct err *e)
     sim_ns next = store_next(&x->store);
     sim_tick to;
 
+    if (next == SIM_NEVER && x->view.slots[expert_room_of(&x->view, expert_item(&x->view, m, 0))] == 0) {
+        return err_set(e, SIM_E_CONFIG, "experts.shallow leaves MoE layer %u no slot, and experts.miss=%s waits for its "
+                       "experts: take one that computes them on the CPU", m, x->cfg.miss->name);
+    }
     if (next == SIM_NEVER) {
         return err_set(e, SIM_E_CHECK, "MoE layer %u waits for experts, and none is on its way", m);
     }
@@ -360,7 +377,7 @@ static void join_cpu(struct layers *x)
 
 /* ---- the layer ---- */
 
-static int open_gate(struct layers *x, uint32_t m, struct err *e)
+static int open_gate(struct layers *x, uint32_t m, uint32_t l, struct err *e)
 {
     if (store_advance(&x->store, moe_now(x), e) < 0 || set_out_work(x, m, e) < 0) {
         return e->code;
@@ -369,7 +386,11 @@ static int open_gate(struct layers *x, uint32_t m, struct err *e)
     if (x->cfg.evict->routed) {
         x->cfg.evict->routed(x->cfg.evict_st, &x->view, &x->work);
     }
-    x->cfg.miss->decide(x->cfg.miss_st, &x->view, &x->work);
+    if (moe_on_cpu(x, l)) {
+        memset(x->action, PAIR_CPU, (size_t)x->work.n_tok * x->work.k);
+    } else {
+        x->cfg.miss->decide(x->cfg.miss_st, &x->view, &x->work);
+    }
     if (take_decision(x, m, e) < 0) {
         return e->code;
     }
@@ -385,8 +406,13 @@ static int open_gate(struct layers *x, uint32_t m, struct err *e)
 
 static void compute_shared(struct layers *x, uint32_t l)
 {
+    const struct llm_shape *m = x->cfg.llm;
     sim_ns from = moe_at(x, x->t);
 
+    if (moe_on_cpu(x, l)) {
+        moe_cpu_work(x, llm_layer(m).router + m->shared_experts * llm_layer(m).expert, "router, shared", l);
+        return;
+    }
     x->t += x->parts.shared;
     x->n.gpu += x->parts.shared;
     timeline_slice(x->cfg.timeline, TRACK_GPU, from, moe_at(x, x->t), "L%u router, shared", l);
@@ -402,7 +428,7 @@ static int check_layer(struct layers *x, struct err *e)
 
 int moe_layer(struct layers *x, uint32_t m, uint32_t l, struct err *e)
 {
-    if (await_named(x, m, e) < 0 || open_gate(x, m, e) < 0) {
+    if (await_named(x, m, e) < 0 || open_gate(x, m, l, e) < 0) {
         return e->code;
     }
     if (x->cfg.prefetch->routed) {
@@ -411,11 +437,16 @@ int moe_layer(struct layers *x, uint32_t m, uint32_t l, struct err *e)
     if (store_kick(&x->store, moe_now(x), e) < 0) {
         return e->code;
     }
+    if (moe_on_cpu(x, l)) {
+        compute_shared(x, l);
+    }
     run_on_cpu(x, l);
     if (copy_first(x, m, e) < 0) {
         return e->code;
     }
-    compute_shared(x, l);
+    if (!moe_on_cpu(x, l)) {
+        compute_shared(x, l);
+    }
     if (run_on_gpu(x, m, l, e) < 0) {
         return e->code;
     }

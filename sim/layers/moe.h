@@ -18,6 +18,14 @@ static inline sim_ns moe_now(const struct layers *x)
     return x->base_ns + ((x->t + (1 << SIM_TICKS_PER_NS_LOG2) - 1) >> SIM_TICKS_PER_NS_LOG2);
 }
 
+static inline bool moe_on_cpu(const struct layers *x, uint32_t l)
+{
+    return x->cfg.source && x->cfg.gpu_layers > 0 && l >= x->cfg.gpu_layers;
+}
+
+/* `params` weights of layer `l` for every token of the step, on the CPU, while the GPU waits. */
+void moe_cpu_work(struct layers *x, double params, const char *what, uint32_t l);
+
 /* The step begins; the input of layer `m` is known; layer `m` (of all layers `l`) behind its attention. */
 int moe_step(struct layers *x, struct err *e);
 int moe_before(struct layers *x, uint32_t m, struct err *e);

@@ -23,10 +23,22 @@ static uint32_t slots_of(const struct run_config *c, const struct llm_shape *m)
     return (uint32_t)floor(n + 1e-9);
 }
 
+/* Of the layers that the CPU computes, without their routed experts. */
+static double cpu_layer_params(const struct run_config *c, const struct llm_shape *m)
+{
+    struct llm_layer l = llm_layer(m);
+    double params = 0;
+
+    for (uint32_t i = (uint32_t)c->experts_gpu_layers; i > 0 && i < m->layers; i++) {
+        params += l.attn + (llm_is_moe(m, i) ? l.router + m->shared_experts * l.expert : l.ffn);
+    }
+    return params;
+}
+
 double experts_weight_bytes(const struct run_config *c, const struct llm_shape *m)
 {
     double own = dtype_bytes(m->weight_dtype), routed = llm_layer(m).expert * llm_routed_experts(m);
-    double rooms = c->experts_global ? 1 : llm_moe_layers(m);
+    double rooms = c->experts_global ? 1 : llm_moe_layers(m), slots;
 
     if (c->executor != EXECUTOR_LAYERS || m->experts == 0) {
         return llm_weight_bytes(m);
@@ -34,7 +46,8 @@ double experts_weight_bytes(const struct run_config *c, const struct llm_shape *
     if (!offloads(c)) {
         return llm_weight_bytes(m) + routed * (bits_of(c, m) / 8 - own);
     }
-    return llm_weight_bytes(m) - routed * own + slots_of(c, m) * rooms * llm_layer(m).expert * bits_of(c, m) / 8;
+    slots = slots_of(c, m) > 0 ? slots_of(c, m) * rooms : (double)c->experts_shallow * m->experts;
+    return llm_weight_bytes(m) - (routed + cpu_layer_params(c, m)) * own + slots * llm_layer(m).expert * bits_of(c, m) / 8;
 }
 
 /* ---- opening ---- */
@@ -48,12 +61,13 @@ static int check(const struct run_config *c, const struct llm_shape *m, const st
         return err_set(e, SIM_E_CONFIG, "executor: layers are those of a model: give --model");
     }
     if (!offloads(c)) {
-        return 0;
+        return c->experts_gpu_layers == 0 ? 0 : err_set(e, SIM_E_CONFIG, "experts.gpu_layers: needs offloaded experts, "
+                                                        "experts.rate below 1");
     }
     if (m->experts == 0) {
         return err_set(e, SIM_E_CONFIG, "experts.rate: %s is no mixture of experts", m->name);
     }
-    if (slots_of(c, m) == 0) {
+    if (slots_of(c, m) == 0 && (c->experts_rate > 0 || c->experts_shallow == 0)) {
         return err_set(e, SIM_E_CONFIG, "experts.rate: %g of the %u experts of a layer leave no slot",
                        c->experts_rate, m->experts);
     }
@@ -143,6 +157,11 @@ static int open_offload(struct expert_run *x, struct layers_config *lc, const st
         return e->code;
     }
     lc->source = x->routes;
+    if (c->experts_gpu_layers > 0 && !lc->miss->cpu_s) {
+        return err_set(e, SIM_E_CONFIG, "experts.gpu_layers: experts.miss=%s does not say how fast the CPU is; cpu and hybrid do",
+                       lc->miss->name);
+    }
+    lc->gpu_layers = (uint32_t)c->experts_gpu_layers;
     lc->calibration = (uint32_t)c->experts_calibration;
     lc->overlap = c->experts_overlap;
     lc->host_s = c->experts_host_s;

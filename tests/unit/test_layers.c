@@ -186,6 +186,7 @@ struct hand_more {
     uint32_t top_k; /* 0 = 4 */
     bool global;
     double host_s;
+    uint32_t shallow, gpu_layers;
 };
 
 static void open_hand_with(struct hand *h, uint32_t layers, uint32_t slots, const char *prefetch, const char *miss,
@@ -198,8 +199,8 @@ static void open_hand_with(struct hand *h, uint32_t layers, uint32_t slots, cons
                                 .head_dim = 8, .experts = 4, .experts_per_tok = k, .moe_ffn = 2, .ffn_matrices = 3};
     struct routes_env env = {.shape = {.experts = 4, .top_k = k, .layers = layers}};
     struct layers_config c = {.llm = &h->llm, .cost = &hand_cost, .check = true, .calibration = 16, .overlap = true,
-                              .weight_scale = 1, .expert_params = 50, .host_s = more.host_s,
-                              .store = {.global = more.global, .slots = slots, .expert_bytes = 100, .calls = 1, .pieces = 1,
+                              .weight_scale = 1, .expert_params = 50, .host_s = more.host_s, .gpu_layers = more.gpu_layers,
+                              .store = {.global = more.global, .slots = slots, .shallow = more.shallow, .expert_bytes = 100, .calls = 1, .pieces = 1,
                                         .h2d_bytes_per_s = 1e9, .d2h_bytes_per_s = 1e9, .call_ns = 10}};
     assert_int_equal(routes_open(&h->routes, "uniform", &env, &h->e), 0);
     assert_int_equal(evict_open("lru", &c.evict, &c.evict_st, &h->a, &h->e), 0);
@@ -307,6 +308,44 @@ static void test_cpu(void **state)
     assert_int_equal(h.x.n.cpu_pairs, 2);
     assert_int_equal((int64_t)(h.x.n.wait_cpu >> SIM_TICKS_PER_NS_LOG2), 130);
     assert_int_equal(h.x.store.n.requests, 0);
+    close_hand(&h);
+}
+
+/* The first of two layers keeps its four experts, the other has no slots. Gate at 1100; shared, four experts: 1190.
+ * Attention to 1290, and from there 400 on the CPU; head to 1710. */
+static void test_whole_layers_kept(void **state)
+{
+    (void)state;
+    struct hand h;
+    const struct hand_more first = {.shallow = 1};
+    open_hand_with(&h, 2, 0, "next-gate{recall=1}", "cpu{dram=1e9,flops=1e18,first_us=0}", NULL, first);
+    assert_int_equal(step(&h, 0, 5), 1710);
+    assert_int_equal(step(&h, 5000, 6), 1710);
+    assert_int_equal(h.x.n.hits, 8);
+    assert_int_equal(h.x.n.cpu_pairs, 8);
+    assert_int_equal(h.x.store.n.loads, 0);
+    close_hand(&h);
+
+    open_hand_with(&h, 2, 0, "none", "wait", NULL, first);
+    struct batch_shape b = {.n_decode = 1, .decode_ctx_tok = 1};
+    struct expert_token tok = {.sequence = 3, .position = 5};
+    sim_tick t = 0;
+    assert_int_equal(layers_run(&h.x, &b, &tok, 1, 0, &t, &h.e), SIM_E_CONFIG);
+    assert_non_null(strstr(h.e.msg, "experts.shallow leaves MoE layer 1 no slot, and experts.miss=wait"));
+    close_hand(&h);
+}
+
+/* The same, but the second layer is the CPU's whole, at 2 ns a weight: four projections of 8 x 8, 512, a router of
+ * 8 x 4, 64, and four experts of 50, 400, one after the other. 1190 + 976, and the head. */
+static void test_layers_of_the_cpu(void **state)
+{
+    (void)state;
+    struct hand h;
+    open_hand_with(&h, 2, 0, "none", "cpu{dram=1e9,flops=1e18,first_us=0}", NULL,
+                   (struct hand_more){.shallow = 1, .gpu_layers = 1});
+    assert_int_equal(step(&h, 0, 5), 1190 + 976 + 20);
+    assert_int_equal(h.x.n.cpu_pairs, 4);
+    assert_int_equal((int64_t)(h.x.n.cpu >> SIM_TICKS_PER_NS_LOG2), 976);
     close_hand(&h);
 }
 
@@ -480,7 +519,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_agrees_with_whole), cmocka_unit_test(test_expert_kernel), cmocka_unit_test(test_table),
         cmocka_unit_test(test_wait), cmocka_unit_test(test_wait_three),
-        cmocka_unit_test(test_host_loop), cmocka_unit_test(test_whole_layers), cmocka_unit_test(test_cpu),
+        cmocka_unit_test(test_host_loop), cmocka_unit_test(test_whole_layers), cmocka_unit_test(test_whole_layers_kept), cmocka_unit_test(test_layers_of_the_cpu), cmocka_unit_test(test_cpu),
         cmocka_unit_test(test_skip), cmocka_unit_test(test_no_substitute),
         cmocka_unit_test(test_sure_prefetch_takes_nobody_out), cmocka_unit_test(test_halves), cmocka_unit_test(test_timeline), cmocka_unit_test(test_hit_rates),
     };

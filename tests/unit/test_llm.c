@@ -51,7 +51,7 @@ static void published_totals(void **unused)
         {"llama-2-70b", 68.977},   {"llama-3-8b", 8.030},     {"llama-3.1-8b", 8.030},
         {"llama-3.1-70b", 70.554}, {"llama-3-70b", 70.554},   {"llama-3.2-1b", 1.236},
         {"codellama-34b", 33.744}, {"yi-34b", 34.389},        {"mistral-7b", 7.242},
-        {"mixtral-8x7b", 46.703},  {"qwen2.5-7b", 7.616},     {"qwen3-32b", 32.762},
+        {"mixtral-8x7b", 46.703},  {"qwen2-57b-a14b", 57.41},  {"qwen2.5-7b", 7.616},     {"qwen3-32b", 32.762},
         {"qwen3-14b", 14.768},     {"mistral-nemo", 12.248},
         {"qwen2.5-3b", 3.086},    {"qwen3-30b-a3b", 30.532}, {"opt-13b", 12.853},       {"opt-66b", 65.718},
         {"deepseek-v2-lite", 15.706}, {"deepseek-v3", 671.0},
