@@ -6,37 +6,50 @@
  * taken from another cost model, but for the routed experts:
  *   - a rank holds (experts + redundant)/ranks of them and gets `imbalance` times its even share of
  *     (token, expert) pairs: the busiest rank is waited for;
+ *   - with shared_ranks the shared experts are on ranks of their own, and a token travels to one of them, too;
  *   - dispatch sends a token in fp8 with a scale per 128 values, combine gets it back in 16 bit
  *     (DeepEP README), once per expert (low-latency kernels) or once per node and from there over NVLink
  *     (normal kernels, routing limited to 4 nodes: models/reach.h);
- *   - with overlap the batch is cut in two, and while one half computes the other travels (DeepSeek's
- *     dual batches, CloudMatrix's microbatches): the longer of both, but weights are read twice.
+ *   - with overlap the batch is cut in two, and weights are read twice. Either a half computes while the other travels
+ *     (DeepSeek's dual batches): the longer of both. Or, with attn_cores, two streams share the chip: attention of a
+ *     half on that share of the cores beside gate, dispatch, experts and combine of the other on the rest
+ *     (CloudMatrix-Infer 4.2): arithmetic slows down by the share, memory and links do not;
+ *   - with draft every sequence brings as many guessed tokens on top (multi-token prediction), each from one more MoE
+ *     layer and LM head. The run still counts one token a step: divide by 1 + what is accepted.
  * Bandwidths, where not given, are DeepEP's on H800 with 50 GB/s of network a GPU. */
 #include <math.h>
 
 #include "models/cost.h"
+#include "models/ep_transfers.h"
+#include "models/gpu.h"
 #include "models/llm.h"
-#include "models/reach.h"
 
 enum { KERNEL_LOW_LATENCY, KERNEL_NORMAL };
+enum { OVERLAP_OFF, OVERLAP_ON, OVERLAP_AUTO };
 
 struct ep_state {
     /* options */
     const char *base_spec;
-    int64_t ranks, redundant, kernel;
-    bool overlap;
-    double imbalance, dispatch_gb_s, combine_gb_s, floor_us;
-    /* from init */
+    int64_t ranks, redundant, shared_ranks, kernel, overlap, draft;
+    double imbalance, dispatch_gb_s, combine_gb_s, floor_us, attn_cores, layer_us;
+    /* from init: what a rank computes with all cores; the two streams' shares of them */
     const struct cost_ops *base;
-    void *base_state;
-    double experts, local, per_tok, moe_layers; /* of the layer, of this rank, of a token */
-    double dispatch_s, combine_s;               /* per token and layer */
-    double bytes_per_s;                         /* that a rank receives in dispatch */
+    void *whole, *attn, *moe;
+    double experts, local, per_tok, routed_ranks; /* of the layer, of this rank, of a token */
+    int64_t layers, moe_layers;
+    struct ep_transfers move;
 };
 
 static const struct opt_choice kernel_choices[] = {
     {"low-latency", "a copy of a token per expert"},
     {"normal", "a copy per node, at most 4"},
+    {NULL, NULL},
+};
+
+static const struct opt_choice overlap_choices[] = {
+    {"off", "one batch, transfers are waited for"},
+    {"on", "two half batches"},
+    {"auto", "whichever takes less time"},
     {NULL, NULL},
 };
 
@@ -47,10 +60,15 @@ static const struct opt_row ep_options[] = {
      "GPUs that the experts of a layer are spread over.", NULL},
     {"redundant", OPT_INT, offsetof(struct ep_state, redundant), 0, 4096, "0", NULL,
      "Copies of hot experts on top.", NULL},
+    {"shared_ranks", OPT_INT, offsetof(struct ep_state, shared_ranks), 0, 4095, "0", NULL,
+     "Of the ranks, those that hold a shared expert and no routed one; 0 = it is on every rank.", NULL},
     {"imbalance", OPT_DOUBLE, offsetof(struct ep_state, imbalance), 1, 100, "1", "1",
      "Load of the busiest rank over the mean ('trace info --experts' and EPLB tell).", NULL},
-    {"overlap", OPT_BOOL, offsetof(struct ep_state, overlap), 0, 0, "off", NULL,
-     "Two half batches: one computes while the other travels.", NULL},
+    {"overlap", OPT_CHOICE, offsetof(struct ep_state, overlap), 0, 0, "off", NULL,
+     "Two half batches: one computes while the other travels.", overlap_choices},
+    {"attn_cores", OPT_DOUBLE, offsetof(struct ep_state, attn_cores), 0.01, 1, "1", "1",
+     "Share of the cores that attention has while halves overlap, experts have the rest (CloudMatrix: 0.667); 1 = each "
+     "has all in its turn.", NULL},
     {"kernel", OPT_CHOICE, offsetof(struct ep_state, kernel), 0, 0, "low-latency", NULL,
      "How tokens travel.", kernel_choices},
     {"dispatch_gb_s", OPT_DOUBLE, offsetof(struct ep_state, dispatch_gb_s), 0, 1e5, "0", "GB/s",
@@ -59,81 +77,14 @@ static const struct opt_row ep_options[] = {
      "Bandwidth of a rank in combine; 0 = DeepEP's on H800.", NULL},
     {"floor_us", OPT_DOUBLE, offsetof(struct ep_state, floor_us), 0, 1e6, "20", "us",
      "No dispatch or combine is shorter; DeepEP publishes none for few tokens: a guess.", NULL},
+    {"layer_us", OPT_DOUBLE, offsetof(struct ep_state, layer_us), 0, 1e6, "0", "us",
+     "Time of a layer's attention path beside its large kernels, of each half batch again.", NULL},
+    {"draft", OPT_INT, offsetof(struct ep_state, draft), 0, 8, "0", "tok",
+     "Tokens that multi-token prediction guesses ahead, computed with the sequence's own.", NULL},
     OPT_END,
 };
 
-/* DeepEP README, GB/s of its low-latency kernels by ranks, dispatch and combine of 128 tokens a rank. */
-struct bandwidth {
-    double ranks, dispatch, combine;
-};
-static const struct bandwidth low_latency[] = {{8, 98, 127}, {16, 63, 74},  {32, 48, 53},
-                                               {64, 43, 46}, {128, 39, 39}, {256, 39, 40}};
-/* The same of its normal kernels, 4096 tokens a rank: NVLink from EP8; the network from EP32, where 58 and 57 GB/s are
- * printed and a quarter of what is counted stays on its node. EP64 follows within 4 %, EP16 is 9 to 13 % slower. */
-static const struct reach_rates normal_dispatch = {43.5e9, 153e9}, normal_combine = {42.75e9, 158e9};
-
-#define RANKS_PER_NODE 8
-
-/* Between two sizes by the logarithm of the ranks, beyond the ends as at the end. */
-static struct bandwidth bandwidth_at(const struct bandwidth *b, size_t n, double ranks)
-{
-    size_t i = 0;
-
-    if (ranks <= b[0].ranks) {
-        return b[0];
-    }
-    while (i + 1 < n && b[i + 1].ranks <= ranks) {
-        i++;
-    }
-    if (i + 1 == n) {
-        return b[i];
-    }
-    double w = log(ranks / b[i].ranks) / log(b[i + 1].ranks / b[i].ranks);
-    return (struct bandwidth){ranks, b[i].dispatch + w * (b[i + 1].dispatch - b[i].dispatch),
-                              b[i].combine + w * (b[i + 1].combine - b[i].combine)};
-}
-
-static double or_else(double known, double assumed)
-{
-    return known > 0 ? known : assumed;
-}
-
-static struct reach reach_of(const struct ep_state *s)
-{
-    return (struct reach){.experts = s->experts, .per_tok = s->per_tok, .ranks = (double)s->ranks,
-                          .per_node = RANKS_PER_NODE, .node_limit = 4};
-}
-
-/* Normal kernels at a bandwidth that was given: as DeepEP counts, nodes over the network, GPUs inside of one node. */
-static void init_normal(struct ep_state *s, double dispatch, double combine)
-{
-    struct reach r = reach_of(s);
-    struct reach_mean m = reach_mean(&r);
-    double copies = s->ranks > RANKS_PER_NODE ? m.nodes : m.gpus;
-
-    s->dispatch_s = s->dispatch_gb_s > 0 ? copies * dispatch / (1e9 * s->dispatch_gb_s)
-                                         : reach_normal_s(&r, &normal_dispatch, dispatch);
-    s->combine_s = s->combine_gb_s > 0 ? copies * combine / (1e9 * s->combine_gb_s)
-                                       : reach_normal_s(&r, &normal_combine, combine);
-    s->bytes_per_s = copies * dispatch / s->dispatch_s;
-}
-
-static void init_low_latency(struct ep_state *s, double dispatch, double combine)
-{
-    struct bandwidth b = bandwidth_at(low_latency, sizeof(low_latency) / sizeof(low_latency[0]), (double)s->ranks);
-
-    s->bytes_per_s = 1e9 * or_else(s->dispatch_gb_s, b.dispatch);
-    s->dispatch_s = s->per_tok * dispatch / s->bytes_per_s;
-    s->combine_s = s->per_tok * combine / (1e9 * or_else(s->combine_gb_s, b.combine));
-}
-
-/* Bytes of one copy: fp8 with a 4-byte scale per 128 values; 16 bit. */
-static void init_transfers(struct ep_state *s, double hidden)
-{
-    void (*init)(struct ep_state *, double, double) = s->kernel == KERNEL_NORMAL ? init_normal : init_low_latency;
-
-    init(s, hidden * (1 + 4.0 / 128), hidden * 2);
-}
+/* ---- init ---- */
 
 static int check(const struct ep_state *s, const struct cost_env *env, struct err *e)
 {
@@ -144,33 +95,86 @@ static int check(const struct ep_state *s, const struct cost_env *env, struct er
     if (env->tp != 1) {
         return err_set(e, SIM_E_CONFIG, "ep has data-parallel attention: tp has to be 1, not %u", env->tp);
     }
-    if ((env->llm->experts + s->redundant) % s->ranks != 0) {
+    if (s->shared_ranks >= s->ranks || (s->shared_ranks > 0 && env->llm->shared_experts == 0)) {
+        return err_set(e, SIM_E_CONFIG, "ep: shared_ranks %lld: fewer than the %lld ranks, of a model with shared experts",
+                       (long long)s->shared_ranks, (long long)s->ranks);
+    }
+    if ((env->llm->experts + s->redundant) % (s->ranks - s->shared_ranks) != 0) {
         return err_set(e, SIM_E_CONFIG, "ep: %u experts and %lld redundant ones cannot be spread evenly over %lld ranks",
-                       env->llm->experts, (long long)s->redundant, (long long)s->ranks);
+                       env->llm->experts, (long long)s->redundant, (long long)(s->ranks - s->shared_ranks));
     }
     return 0;
 }
 
+/* The base with a share of the cores: arithmetic that much slower, memory not. NULL and an error. */
+static void *base_with(const struct ep_state *s, const struct cost_env *env, double cores, const char **ret_provenance, struct err *e)
+{
+    struct llm_shape *llm = arena_calloc(env->arena, 1, sizeof(*llm));
+    struct gpu_profile *gpu = arena_calloc(env->arena, 1, sizeof(*gpu));
+    struct cost_env own = *env;
+    void *state = arena_calloc(env->arena, 1, s->base->state_size);
+
+    if (!state || !llm || !gpu) {
+        err_set(e, SIM_E_NOMEM, "out of memory");
+        return NULL;
+    }
+    *llm = *env->llm;
+    llm->layers += (uint32_t)s->draft;
+    llm->shared_experts = s->shared_ranks ? 0 : llm->shared_experts;
+    own.llm = llm;
+    if (env->gpu) {
+        *gpu = *env->gpu;
+        gpu->flops_fp16 *= cores;
+        gpu->flops_fp8 *= cores;
+        gpu->flops_int8 *= cores;
+        gpu->flops_fp4 *= cores;
+        gpu->flops_fp32 *= cores;
+        own.gpu = gpu;
+    }
+    if (opt_spec_apply(s->base_spec, s->base->options, state, env->arena, e) < 0) {
+        err_wrap(e, "ep.base: ");
+        return NULL;
+    }
+    if (s->base->init(state, &own, e) < 0) {
+        return NULL;
+    }
+    *ret_provenance = own.provenance;
+    return state;
+}
+
 static int init_base(struct ep_state *s, struct cost_env *env, struct err *e)
 {
-    const char *name = opt_spec_name(s->base_spec, env->arena);
+    const char *name = opt_spec_name(s->base_spec, env->arena), *ignored;
 
     s->base = name ? cost_find(name) : NULL;
     if (!s->base || !s->base->parts) {
         return err_set(e, SIM_E_CONFIG, "ep.base: '%s' is no cost model that knows layers (roofline does)", s->base_spec);
     }
-    s->base_state = arena_calloc(env->arena, 1, s->base->state_size);
-    if (!s->base_state) {
-        return err_set(e, SIM_E_NOMEM, "out of memory");
+    s->whole = base_with(s, env, 1, &env->provenance, e);
+    if (s->whole && s->attn_cores < 1) {
+        s->attn = base_with(s, env, s->attn_cores, &ignored, e);
+        s->moe = s->attn ? base_with(s, env, 1 - s->attn_cores, &ignored, e) : NULL;
     }
-    if (opt_spec_apply(s->base_spec, s->base->options, s->base_state, env->arena, e) < 0) {
-        return err_wrap(e, "ep.base: ");
-    }
-    return s->base->init(s->base_state, env, e);
+    return e->code;
+}
+
+static void init_transfers(struct ep_state *s, const struct llm_shape *m)
+{
+    s->move = (struct ep_transfers){
+        .normal = s->kernel == KERNEL_NORMAL,
+        .ranks = (double)s->ranks,
+        .experts = s->experts,
+        .copies = s->per_tok + (s->shared_ranks > 0),
+        .hidden = m->hidden,
+        .dispatch_gb_s = s->dispatch_gb_s,
+        .combine_gb_s = s->combine_gb_s,
+    };
+    ep_transfers_init(&s->move);
 }
 
 static int ep_init(void *state, struct cost_env *env, struct err *e)
 {
+    static const char *const said[] = {"transfers not overlapped", "transfers overlapped", "transfers overlapped where it pays"};
     struct ep_state *s = state;
 
     if (check(s, env, e) < 0 || init_base(s, env, e) < 0) {
@@ -178,12 +182,13 @@ static int ep_init(void *state, struct cost_env *env, struct err *e)
     }
     s->experts = env->llm->experts;
     s->per_tok = env->llm->experts_per_tok;
-    s->local = (s->experts + (double)s->redundant) / (double)s->ranks;
-    s->moe_layers = llm_moe_layers(env->llm);
-    init_transfers(s, env->llm->hidden);
+    s->routed_ranks = (double)(s->ranks - s->shared_ranks);
+    s->local = (s->experts + (double)s->redundant) / s->routed_ranks;
+    s->layers = env->llm->layers + s->draft;
+    s->moe_layers = llm_moe_layers(env->llm) + s->draft;
+    init_transfers(s, env->llm);
     env->provenance = arena_printf(env->arena, "%s; experts over %lld ranks, %g a rank, busiest rank %g of the mean, %s",
-                                   env->provenance, (long long)s->ranks, s->local, s->imbalance,
-                                   s->overlap ? "transfers overlapped" : "transfers not overlapped");
+                                   env->provenance, (long long)s->ranks, s->local, s->imbalance, said[s->overlap]);
     return env->provenance ? 0 : err_set(e, SIM_E_NOMEM, "out of memory");
 }
 
@@ -194,34 +199,47 @@ static double tokens_of(const struct batch_shape *b)
     return (double)b->prefill_tok + b->n_decode;
 }
 
-/* Experts of one layer on the busiest rank; all ranks bring the tokens of b. */
-static double experts_s(const struct ep_state *s, const struct cost_expert *x, const struct batch_shape *b)
+static double or_else(double known, double assumed)
 {
-    double n = tokens_of(b);
-    double miss = s->per_tok < s->experts ? pow(1 - s->per_tok / s->experts, n * (double)s->ranks) : 0;
-
-    return cost_experts_s(x, or_else(b->spread.active, s->local * (1 - miss)),
-                          n * s->per_tok * or_else(b->spread.load, s->imbalance), 1);
+    return known > 0 ? known : assumed;
 }
 
-/* n tokens that fall as those of b do. */
+/* Experts of one layer on the busiest rank; all ranks bring the tokens of b. A rank with a shared expert is no
+ * exception: every token goes to one of those. */
+static double experts_s(const struct ep_state *s, const struct cost_expert *x, const struct batch_shape *b)
+{
+    double n = tokens_of(b), ranks = (double)s->ranks;
+    double miss = s->per_tok < s->experts ? pow(1 - s->per_tok / s->experts, n * ranks) : 0;
+    double routed = n * s->per_tok * ranks / s->routed_ranks * or_else(b->spread.load, s->imbalance);
+    double shared = s->shared_ranks ? n * ranks / (double)s->shared_ranks : 0;
+
+    return cost_experts_s(x, or_else(b->spread.active, s->local * (1 - miss)), fmax(routed, shared), 1);
+}
+
+/* Dispatch and combine of one layer, n tokens that fall as those of b do. */
 static double transfer_s(const struct ep_state *s, const struct batch_shape *b, double n)
 {
     double floor_s = n > 0 ? s->floor_us * 1e-6 : 0;
 
     n *= or_else(b->spread.arrive, s->imbalance) / or_else(b->spread.link, 1);
-    return s->moe_layers * (fmax(n * s->dispatch_s, floor_s) + fmax(n * s->combine_s, floor_s));
+    return fmax(n * s->move.dispatch_s, floor_s) + fmax(n * s->move.combine_s, floor_s);
 }
 
+static sim_wide ticks(double seconds, int64_t times)
+{
+    return (sim_wide)times * cost_coef(seconds);
+}
+
+/* Without transfers. */
 static struct cost_affine compute(const struct ep_state *s, const struct batch_shape *b)
 {
     struct cost_affine c;
     struct cost_parts p;
 
-    s->base->iteration(s->base_state, b, &c);
-    s->base->parts(s->base_state, b, &p);
+    s->base->iteration(s->whole, b, &c);
+    s->base->parts(s->whole, b, &p);
     sim_wide more = (sim_wide)s->moe_layers * (cost_coef(experts_s(s, &p.expert, b)) - p.experts);
-    cost_finish(&c, c.base + more, c.slope, c.valid);
+    cost_finish(&c, c.base + more + (sim_wide)s->draft * p.back + ticks(s->layer_us * 1e-6, s->layers), c.slope, c.valid);
     return c;
 }
 
@@ -263,15 +281,101 @@ static void at_least(struct cost_affine *ret, const struct cost_affine *c, sim_w
     }
 }
 
-static void ep_iteration(const void *state, const struct batch_shape *b, struct cost_affine *ret)
+/* Attention of both halves, one after the other, on the attention stream's cores; contexts as those of the whole. */
+static sim_wide attention_stream(const struct ep_state *s, const struct batch_shape *b, const struct cost_affine *c,
+                                 const struct cost_parts *p)
 {
-    const struct ep_state *s = state;
+    struct batch_shape half = half_of(b), whole = bare(b);
+    struct cost_parts h, w;
+    int64_t dense = s->layers - s->moe_layers;
+    sim_wide rest = (sim_wide)p->front + p->back + dense * p->dense + s->moe_layers * ((sim_wide)p->shared + p->experts);
+
+    s->base->parts(s->attn, &half, &h);
+    s->base->parts(s->attn, &whole, &w);
+    sim_wide cut = s->layers * (2 * (sim_wide)h.attn - w.attn);
+    return c->base - rest + (cut > 0 ? cut : 0) + 2 * ticks(s->layer_us * 1e-6, s->layers);
+}
+
+/* Gate, dispatch, experts and combine of both halves. */
+static sim_wide expert_stream(const struct ep_state *s, const struct batch_shape *b)
+{
+    struct batch_shape half = half_of(b);
+    struct cost_parts p;
+
+    s->base->parts(s->moe, &half, &p);
+    return 2 * (sim_wide)s->moe_layers * p.shared +
+           ticks(experts_s(s, &p.expert, &half) + transfer_s(s, b, tokens_of(b) / 2), 2 * s->moe_layers);
+}
+
+static void two_streams(const struct ep_state *s, const struct batch_shape *b, struct cost_affine *ret)
+{
+    struct batch_shape half = half_of(b);
+    struct cost_affine c;
+    struct cost_parts p, h;
+
+    s->base->iteration(s->attn, b, &c);
+    s->base->parts(s->attn, b, &p);
+    s->base->parts(s->attn, &half, &h);
+    sim_wide around = (sim_wide)p.front + (1 + s->draft) * (sim_wide)p.back + 2 * (s->layers - s->moe_layers) * (sim_wide)h.dense;
+    at_least(ret, &c, around + attention_stream(s, b, &c, &p), around + expert_stream(s, b));
+}
+
+static void dual_batches(const struct ep_state *s, const struct batch_shape *b, struct cost_affine *ret)
+{
     struct cost_affine c = compute(s, b);
 
-    if (s->overlap) {
-        at_least(ret, &c, c.base + cut_in_two(s, b), 2 * (sim_wide)cost_ticks(transfer_s(s, b, tokens_of(b) / 2)));
+    at_least(ret, &c, c.base + cut_in_two(s, b), ticks(transfer_s(s, b, tokens_of(b) / 2), 2 * s->moe_layers));
+}
+
+static void one_batch(const struct ep_state *s, const struct batch_shape *b, struct cost_affine *ret)
+{
+    struct cost_affine c = compute(s, b);
+
+    cost_finish(ret, (sim_wide)c.base + ticks(transfer_s(s, b, tokens_of(b)), s->moe_layers), c.slope, c.valid);
+}
+
+/* The lower of two lines, up to where they cross. */
+static void shorter_of(struct cost_affine *ret, const struct cost_affine *x, const struct cost_affine *y)
+{
+    bool first = x->base != y->base ? x->base < y->base : x->slope <= y->slope;
+    const struct cost_affine *lo = first ? x : y, *hi = first ? y : x;
+    uint64_t valid = lo->valid < hi->valid ? lo->valid : hi->valid;
+
+    if (hi->slope < lo->slope) {
+        sim_wide k = ((sim_wide)hi->base - lo->base) / (lo->slope - hi->slope) + 1;
+        valid = k < (sim_wide)valid ? (uint64_t)k : valid;
+    }
+    cost_finish(ret, lo->base, lo->slope, valid);
+}
+
+/* Every decode brings its guessed tokens, each with the context of the sequence. */
+static struct batch_shape with_draft(const struct ep_state *s, const struct batch_shape *b)
+{
+    struct batch_shape ret = *b;
+    uint32_t n = (uint32_t)(1 + s->draft);
+
+    ret.n_decode *= n;
+    ret.decode_ctx_tok *= n;
+    ret.decode_ctx_sq *= n;
+    return ret;
+}
+
+static void ep_iteration(const void *state, const struct batch_shape *batch, struct cost_affine *ret)
+{
+    const struct ep_state *s = state;
+    struct batch_shape b = with_draft(s, batch);
+    struct cost_affine whole, cut;
+
+    if (s->overlap != OVERLAP_ON) {
+        one_batch(s, &b, &whole);
+    }
+    if (s->overlap != OVERLAP_OFF) {
+        (s->attn ? two_streams : dual_batches)(s, &b, &cut);
+    }
+    if (s->overlap == OVERLAP_AUTO) {
+        shorter_of(ret, &whole, &cut);
     } else {
-        cost_finish(ret, (sim_wide)c.base + cost_ticks(transfer_s(s, b, tokens_of(b))), c.slope, c.valid);
+        *ret = s->overlap == OVERLAP_ON ? cut : whole;
     }
 }
 
@@ -279,17 +383,17 @@ static int ep_outside(const void *state, const struct batch_shape *b)
 {
     const struct ep_state *s = state;
 
-    return s->base->outside && s->base->outside(s->base_state, b);
+    return s->base->outside && s->base->outside(s->whole, b);
 }
 
 static void ep_spread(const void *state, struct cost_spread *ret)
 {
     const struct ep_state *s = state;
 
-    *ret = (struct cost_spread){.ranks = (uint32_t)s->ranks, .redundant = (uint32_t)s->redundant,
-                                .per_node = RANKS_PER_NODE,
-                                .node_copies = s->kernel == KERNEL_NORMAL && s->ranks > RANKS_PER_NODE,
-                                .imbalance = s->imbalance, .bytes_per_s = s->bytes_per_s};
+    *ret = (struct cost_spread){.ranks = (uint32_t)s->routed_ranks, .redundant = (uint32_t)s->redundant,
+                                .per_node = EP_PER_NODE,
+                                .node_copies = s->kernel == KERNEL_NORMAL && s->ranks > EP_PER_NODE,
+                                .imbalance = s->imbalance, .bytes_per_s = s->move.bytes_per_s};
 }
 
 const struct cost_ops cost_ep = {

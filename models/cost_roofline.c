@@ -59,8 +59,8 @@ struct roofline_state {
     uint32_t layers, dense_layers, moe_layers;
 };
 
-#define SHARE(field, dflt, text)                                                                   \
-    {#field, OPT_DOUBLE, offsetof(struct roofline_state, field), 0.01, 1, dflt, "1", text, NULL}
+#define SHARE(field, text)                                                                         \
+    {#field, OPT_DOUBLE, offsetof(struct roofline_state, field), 0, 1, "0", "1", text, NULL}
 #define MICRO(field, dflt, text)                                                                   \
     {#field, OPT_DOUBLE, offsetof(struct roofline_state, field), 0, 1e6, dflt, "us", text, NULL}
 
@@ -73,10 +73,10 @@ static const struct opt_choice pad_choices[] = {
 /* Shares and launch times: medians over aiconfigurator's kernel tables of A100, H100, H200, L40S and
  * RTX PRO 6000 (README.md); step and sequence: host time of vLLM. */
 static const struct opt_row roofline_options[] = {
-    SHARE(eff_gemm, "0.8", "Share of peak FLOP/s in matrix products (0.60 to 0.89 measured)."),
-    SHARE(eff_attn, "0.5", "Share of peak FLOP/s in prefill attention (0.40 to 0.51 at 2048 tokens)."),
-    SHARE(eff_mem, "0.8", "Share of memory bandwidth when weights are read (0.69 to 0.92 measured)."),
-    SHARE(eff_kv, "0.7", "Share of memory bandwidth when KV is read (0.60 to 0.90 measured)."),
+    SHARE(eff_gemm, "Share of peak FLOP/s in matrix products; 0 = as the GPU's profile says, else 0.8 (0.60 to 0.89 measured)."),
+    SHARE(eff_attn, "Share of peak FLOP/s in attention; 0 = as the profile says, else 0.5 (0.40 to 0.51 at 2048 tokens)."),
+    SHARE(eff_mem, "Share of memory bandwidth when weights are read; 0 = as the profile says, else 0.8 (0.69 to 0.92 measured)."),
+    SHARE(eff_kv, "Share of memory bandwidth when KV is read; 0 = as the profile says, else 0.7 (0.60 to 0.90 measured)."),
     {"eff_link", OPT_DOUBLE, offsetof(struct roofline_state, eff_link), 0, 1, "0", "1",
      "Share of link bandwidth in all-reduces; 0 = 0.75 on NVLink, 0.6 on PCIe.", NULL},
     MICRO(kernel_us, "2", "Shortest time of a kernel inside a CUDA graph."),
@@ -242,6 +242,19 @@ static int init_measured(struct roofline_state *s, const struct sizing *z, struc
     return 0;
 }
 
+static double share(double said, double published, double otherwise)
+{
+    return said > 0 ? said : published > 0 ? published : otherwise;
+}
+
+static void init_shares(struct roofline_state *s, const struct gpu_profile *g)
+{
+    s->eff_gemm = share(s->eff_gemm, g->share_gemm, 0.8);
+    s->eff_attn = share(s->eff_attn, g->share_attn, 0.5);
+    s->eff_mem = share(s->eff_mem, g->share_mem, 0.8);
+    s->eff_kv = share(s->eff_kv, g->share_kv, 0.7);
+}
+
 static int check_env(const struct cost_env *env, struct err *e)
 {
     if (!env->llm || !env->gpu) {
@@ -265,6 +278,7 @@ static int roofline_init(void *state, struct cost_env *env, struct err *e)
     }
     const struct llm_shape *m = env->llm;
     const struct gpu_profile *g = env->gpu;
+    init_shares(s, g);
     double act = m->weight_dtype == DTYPE_FP32 ? 4 : 2;
     enum dtype act_type = m->weight_dtype == DTYPE_FP32 ? DTYPE_FP32 : DTYPE_FP16;
     struct sizing z = {

@@ -16,6 +16,7 @@ static const char *const keys[] = {
     "full_name",    "mem_bytes",    "hbm_bytes_per_s", "flops_fp16", "flops_fp8",
     "flops_int8",   "flops_fp4",    "flops_fp32",      "sms",        "l2_bytes",
     "nvlink_bytes_per_s", "pcie_gen", "pcie_lanes",    "tdp_w",
+    "share_gemm",   "share_attn",   "share_mem",       "share_kv",
 };
 #define N_KEYS (sizeof(keys) / sizeof(*keys))
 
@@ -63,6 +64,10 @@ static int read_profile(struct datafile *f, struct gpu_profile *g)
     g->pcie_gen = datafile_uint(f, "pcie_gen", true, 1, 7, 0);
     g->pcie_lanes = datafile_uint(f, "pcie_lanes", true, 1, 32, 0);
     g->tdp_w = datafile_double(f, "tdp_w", false, 0, 1e5, 0);
+    g->share_gemm = datafile_double(f, "share_gemm", false, 0.01, 1, 0);
+    g->share_attn = datafile_double(f, "share_attn", false, 0.01, 1, 0);
+    g->share_mem = datafile_double(f, "share_mem", false, 0.01, 1, 0);
+    g->share_kv = datafile_double(f, "share_kv", false, 0.01, 1, 0);
     return f->rc;
 }
 

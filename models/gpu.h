@@ -20,6 +20,9 @@ struct gpu_profile {
     double nvlink_bytes_per_s; /* per direction, total; 0 = none */
     uint32_t pcie_gen, pcie_lanes;
     double tdp_w;
+    /* What its kernels reach of the peak, where that was published: matrix products, attention, weights read, KV read; 0 =
+     * not known. */
+    double share_gemm, share_attn, share_mem, share_kv;
 };
 
 /* `name` as for llm_load: a path or a bundled name, any case, nearest one in errors. */

@@ -39,6 +39,7 @@ $ for k in tiers offloads; do for n in $(steelyard list $k | cut -d' ' -f1); do 
 1> 3
 $ steelyard list tiers
 1> cephfs            CephFS over a cloud network: reads 0.21 GB/s after 3.22 ms, writes 0.22 GB/s after 10.34 ms
+1> cloudmatrix-ems   CloudMatrix384 memory pool, by one die: reads 0.79 GB/s after 0.00 ms, writes 151.00 GB/s after 0.00 ms
 1> local-nvme-pcie4  Local NVMe drive, PCIe 4.0 x4: reads 6.68 GB/s after 0.38 ms, writes 5.27 GB/s after 0.02 ms
 1> nvme-pcie3        Consumer NVMe drive, PCIe 3.0 x4: reads 3.50 GB/s after 0.07 ms, writes 3.30 GB/s after 0.02 ms
 1> s3                S3 object store over HTTP: reads 0.27 GB/s after 6.25 ms, writes 0.18 GB/s after 40.61 ms

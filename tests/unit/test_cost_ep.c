@@ -144,6 +144,107 @@ static void test_line(void **state)
     check_line("ep{ranks=64}");
     check_line("ep{ranks=64,overlap=on}");
     check_line("ep{ranks=64,overlap=on,dispatch_gb_s=5,combine_gb_s=5}");
+    check_line("ep{ranks=64,overlap=auto,dispatch_gb_s=5,combine_gb_s=5}");
+    check_line("ep{ranks=64,overlap=auto,attn_cores=0.6,draft=1,layer_us=20}");
+    check_line("ep{ranks=320,redundant=32,shared_ranks=32,overlap=on,attn_cores=0.667,draft=2,dispatch_gb_s=9,combine_gb_s=9}");
+}
+
+/* 256 decodes at 40,000 tokens, attention on half of the cores: 256 * 40000 pairs of 2*128*1088 operations at a quarter of
+ * 989.4 TFLOPS (half of the cores, half of the peak) in 61 layers, beside which the other stream is hidden. Beside it:
+ * projections, 187 MB of weights twice, and small kernels. */
+static void test_streams(void **state)
+{
+    (void)state;
+    struct model m, whole;
+
+    model_open(&m, "deepseek-v3", "h100", 1, "ep{ranks=64,overlap=on,attn_cores=0.5,dispatch_gb_s=1e5,combine_gb_s=1e5}");
+    model_open(&whole, "deepseek-v3", "h100", 1, "ep{ranks=64,dispatch_gb_s=1e5,combine_gb_s=1e5}");
+    double attention_s = 61 * 256.0 * 40000 * 2 * 128 * 1088 / (989.4e12 / 4), weights_s = 61 * 2 * 187.1e6 / (0.8 * 3.35e12);
+    assert_true(fabs(seconds(&m, decodes(256, 40000)) / (attention_s + weights_s) - 1) < 0.02);
+    /* All of the cores are twice as fast. */
+    assert_true(seconds(&whole, decodes(256, 40000)) < 0.6 * seconds(&m, decodes(256, 40000)));
+    model_close(&m);
+    model_close(&whole);
+    /* 8 GB/s: the other stream is the longer one: transfers of 128 tokens twice, 1024 pairs on half of the cores, a shared
+     * expert of 44 MB read twice; around it three dense layers of 396 MB twice, the head, 0.2 ms and 4 us a sequence of the host. */
+    model_open(&m, "deepseek-v3", "h100", 1, "ep{ranks=64,overlap=on,attn_cores=0.5,dispatch_gb_s=8,combine_gb_s=8}");
+    double moved_s = 58 * 256.0 * 8 * (7392 + 14336) / 8e9;
+    double read_s = (58 * 2 * 44.04e6 + 3 * 2 * 396.4e6 + 129280 * 7168 * 2.0) / (0.8 * 3.35e12), host_s = 200e-6 + 256 * 4e-6;
+    double pairs_s = 58 * 2 * 1024 * 6.0 * 7168 * 2048 / (0.8 * 1978.9e12 / 2);
+    assert_true(fabs(seconds(&m, decodes(256, 4096)) / (moved_s + read_s + pairs_s + host_s) - 1) < 0.01);
+    model_close(&m);
+}
+
+/* 512 tokens a rank, experts bound by arithmetic: a rank with a shared expert gets 10 * 512 pairs, one with a routed one
+ * 8 * 320/288 * 1.5 = 13.33 * 512 where it is busiest. A pair is 6 * 7168 * 2048 operations at 0.8 of 1978.9 T. */
+static void test_shared_ranks(void **state)
+{
+    (void)state;
+    struct model even, uneven;
+    const char *spec = "ep{ranks=320,redundant=32,shared_ranks=32,dispatch_gb_s=1e5,combine_gb_s=1e5,floor_us=0,imbalance=%s}";
+    char text[200];
+
+    snprintf(text, sizeof text, spec, "1");
+    model_open(&even, "deepseek-v3", "h100", 1, text);
+    snprintf(text, sizeof text, spec, "1.5");
+    model_open(&uneven, "deepseek-v3", "h100", 1, text);
+    double want = 58 * (13.3333 - 10) * 512 * 6.0 * 7168 * 2048 / (0.8 * 1978.9e12);
+    double got = seconds(&uneven, decodes(512, 100)) - seconds(&even, decodes(512, 100));
+    assert_true(fabs(got / want - 1) < 0.02);
+    model_close(&even);
+    model_close(&uneven);
+}
+
+/* A guessed token for each of 64 sequences is 128 tokens, one more layer and the LM head once more (129280 * 7168 weights of 16 bit). */
+static void test_draft(void **state)
+{
+    (void)state;
+    struct model guess, plain;
+
+    model_open(&guess, "deepseek-v3", "h100", 1, "ep{ranks=64,draft=1}");
+    model_open(&plain, "deepseek-v3", "h100", 1, "ep{ranks=64}");
+    double plain_s = seconds(&plain, decodes(128, 4096)), head_s = 129280 * 7168 * 2.0 / (0.8 * 3.35e12);
+    double more_s = seconds(&guess, decodes(64, 4096)) - plain_s - head_s;
+    assert_true(more_s > 0.9 * (plain_s - head_s - 1e-3) / 61 && more_s < 1.1 * plain_s / 61);
+    model_close(&guess);
+    model_close(&plain);
+}
+
+/* What the chip's kernels reach comes from its profile, unless it is said. */
+static void test_profile_shares(void **state)
+{
+    (void)state;
+    struct model by_profile, said, other;
+
+    model_open(&by_profile, "deepseek-v3", "ascend-910c-die", 1, "ep{ranks=64}");
+    model_open(&said, "deepseek-v3", "ascend-910c-die", 1,
+               "ep{ranks=64,base=roofline{eff_gemm=0.8,eff_attn=0.654,eff_mem=0.841,eff_kv=0.841}}");
+    model_open(&other, "deepseek-v3", "ascend-910c-die", 1, "ep{ranks=64,base=roofline{eff_attn=0.5}}");
+    assert_true(seconds(&by_profile, decodes(64, 4096)) == seconds(&said, decodes(64, 4096)));
+    assert_true(seconds(&by_profile, decodes(64, 4096)) < seconds(&other, decodes(64, 4096)));
+    model_close(&by_profile);
+    model_close(&said);
+    model_close(&other);
+}
+
+static void test_auto(void **state)
+{
+    (void)state;
+    struct model on, off, choice;
+
+    model_open(&on, "deepseek-v3", "h100", 1, "ep{ranks=64,overlap=on}");
+    model_open(&off, "deepseek-v3", "h100", 1, "ep{ranks=64,overlap=off}");
+    model_open(&choice, "deepseek-v3", "h100", 1, "ep{ranks=64,overlap=auto}");
+    for (uint32_t n = 1; n < 600; n = n * 3 + 1) {
+        double best = fmin(seconds(&on, decodes(n, 4096)), seconds(&off, decodes(n, 4096)));
+
+        assert_true(seconds(&choice, decodes(n, 4096)) == best);
+    }
+    assert_true(seconds(&on, decodes(1, 4096)) > seconds(&off, decodes(1, 4096)));
+    assert_true(seconds(&on, decodes(256, 4096)) < seconds(&off, decodes(256, 4096)));
+    model_close(&on);
+    model_close(&off);
+    model_close(&choice);
 }
 
 static void refused(const char *llm, uint32_t tp, const char *spec, const char *says)
@@ -162,6 +263,9 @@ static void test_errors(void **state)
     refused("llama-3.1-8b", 1, "ep", "llama-3.1-8b");
     refused("deepseek-v3", 8, "ep", "tp has to be 1");
     refused("deepseek-v3", 1, "ep{ranks=7}", "256 experts");
+    refused("deepseek-v3", 1, "ep{ranks=320,redundant=32,shared_ranks=31}", "over 289 ranks");
+    refused("deepseek-v3", 1, "ep{ranks=8,shared_ranks=8}", "fewer than the 8 ranks");
+    refused("mixtral-8x7b", 1, "ep{ranks=8,shared_ranks=4}", "with shared experts");
     refused("deepseek-v3", 1, "ep{base=linear}", "'linear'");
     refused("deepseek-v3", 1, "ep{base=rooflin}", "'rooflin'");
     refused("deepseek-v3", 1, "ep{base=roofline{eff_gem=1}}", "eff_gemm");
@@ -171,7 +275,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_transfers), cmocka_unit_test(test_normal), cmocka_unit_test(test_one_rank),
-        cmocka_unit_test(test_spread), cmocka_unit_test(test_order),     cmocka_unit_test(test_line),   cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_spread), cmocka_unit_test(test_order),
+        cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_shared_ranks),
+        cmocka_unit_test(test_draft),
+        cmocka_unit_test(test_profile_shares),
+        cmocka_unit_test(test_auto),     cmocka_unit_test(test_line),   cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
