@@ -35,7 +35,7 @@ $ steelyard run --trace synth:azure-conv --model llama-3-8b --gpu a10g --set kv.
 ? 2
 # What can be named.
 $ for k in tiers offloads; do for n in $(steelyard list $k | cut -d' ' -f1); do steelyard explain $n > /dev/null || echo $k $n; done; steelyard list $k --json | grep -c '^    "name"'; done
-1> 5
+1> 6
 1> 3
 $ steelyard list tiers
 1> cephfs            CephFS over a cloud network: reads 0.21 GB/s after 3.22 ms, writes 0.22 GB/s after 10.34 ms
