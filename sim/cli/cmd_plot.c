@@ -4,6 +4,7 @@
  * figure stay beside it, so that it can be drawn again and changed by hand. */
 #include "sim/cli/cli.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "sim/cli/plot/plot.h"
@@ -11,6 +12,7 @@
 
 static const char usage[] =
     "usage: steelyard plot DB [--kind KIND] [--only KEY=VALUE ...] [-o FOLDER|FILE.svg|FILE.png]\n"
+    "       steelyard plot timeline FILE.json [--from TIME] [--for TIME] [-o FOLDER|FILE.svg|FILE.png]\n"
     "\n"
     "Draws figures with gnuplot. NAME.dat and NAME.gp stay beside NAME.png and NAME.svg; in that folder\n"
     "'gnuplot NAME.gp' draws the figure again. Replications are put together.\n"
@@ -23,12 +25,15 @@ static const char usage[] =
     "                     all         all of these for which the database has data (default)\n"
     "  --metric NAME      for load and throughput, default p99_ttft_ms\n"
     "  --only KEY=VALUE   only runs whose label has this word, as the sweep varied it; may repeat\n"
+    "  --from TIME        where the window of a timeline begins, as in 1.5s; default its beginning\n"
+    "  --for TIME         how long it is, as in 20ms; default all of it\n"
     "  -o PLACE           folder (default plots), or one file for one figure\n"
     "  --format LIST      png,svg (default), png or svg\n"
     "\n"
     "Examples:\n"
     "  steelyard plot r.db\n"
-    "  steelyard plot r.db --kind cdf-ttft --only load.scale=1 -o ttft.svg\n";
+    "  steelyard plot r.db --kind cdf-ttft --only load.scale=1 -o ttft.svg\n"
+    "  steelyard plot timeline t.json --from 2s --for 20ms -o lanes.png\n";
 
 extern const struct subcommand cmd_plot;
 static const char *const kind_names[] = {"cdf-ttft", "cdf-tpot", "service", "load", "throughput", "all"};
@@ -78,9 +83,15 @@ static int parse_only(struct plot_options *o, const char *text, struct err *e)
     return 1;
 }
 
+static int parse_time(double *ret, const char *name, const char *value, struct err *e)
+{
+    const struct opt_row row = {name, OPT_DOUBLE, 0, 0, 1e9, NULL, "s", NULL, NULL};
+    return opt_set(&row, ret, value, NULL, e) < 0 ? e->code : 1;
+}
+
 static int parse_flag(struct plot_options *o, int argc, char **argv, int *i, struct err *e)
 {
-    static const char *const names[] = {"--kind", "--metric", "--only", "--format", "-o", "--output"};
+    static const char *const names[] = {"--kind", "--metric", "--only", "--format", "--from", "--for", "-o", "--output"};
     const char *value = NULL;
     size_t k = 0;
     int rc = 0;
@@ -100,6 +111,10 @@ static int parse_flag(struct plot_options *o, int argc, char **argv, int *i, str
         return parse_only(o, value, e);
     case 3:
         return parse_formats(o, value, e);
+    case 4:
+        return parse_time(&o->from_s, "--from", value, e);
+    case 5:
+        return parse_time(&o->for_s, "--for", value, e);
     default:
         o->place = value;
         return 1;
@@ -109,11 +124,15 @@ static int parse_flag(struct plot_options *o, int argc, char **argv, int *i, str
 static int parse(struct plot_options *o, int argc, char **argv, struct err *e)
 {
     *o = (struct plot_options){.metric = "p99_ttft_ms", .place = "plots", .kind = PLOT_KINDS, .png = true,
-                          .svg = true};
+                          .svg = true, .from_s = (double)NAN, .for_s = (double)NAN};
     for (int i = 1; i < argc; i++) {
         int rc = parse_flag(o, argc, argv, &i, e);
         if (rc < 0) {
             return rc;
+        }
+        if (rc == 0 && !o->lanes && !o->db && strcmp(argv[i], "timeline") == 0) {
+            o->lanes = true;
+            continue;
         }
         if (rc == 0 && (argv[i][0] == '-' || o->db)) {
             return cli_unknown(&cmd_plot, argv[i], e);
@@ -122,7 +141,12 @@ static int parse(struct plot_options *o, int argc, char **argv, struct err *e)
             o->db = argv[i];
         }
     }
-    return o->db ? 0 : err_set(e, SIM_E_USAGE, "plot what? A database that sweep or run --db wrote");
+    if (o->db && !o->lanes && !(isnan(o->from_s) && isnan(o->for_s))) {
+        return err_set(e, SIM_E_USAGE, "--from and --for are of timelines: steelyard plot timeline FILE.json");
+    }
+    return o->db ? 0
+           : o->lanes ? err_set(e, SIM_E_USAGE, "plot which timeline? A file that run --timeline wrote")
+                      : err_set(e, SIM_E_USAGE, "plot what? A database that sweep or run --db wrote");
 }
 
 /* "-o FILE.svg" is one figure in one format; all else is a folder. */
@@ -137,7 +161,7 @@ static int split_place(struct plot *p, struct err *e)
         p->folder = arena_strndup(&p->ar, p->o.place, n > 1 && p->o.place[n - 1] == '/' ? n - 1 : n);
         return p->folder ? 0 : plot_no_memory(e);
     }
-    if (p->o.kind == PLOT_KINDS) {
+    if (p->o.kind == PLOT_KINDS && !p->o.lanes) {
         return err_set(e, SIM_E_USAGE, "-o %s is one file: say with --kind which figure", p->o.place);
     }
     const char *begin = slash ? slash + 1 : p->o.place;
@@ -168,6 +192,10 @@ static int draw(struct plot *p, enum plot_kind k, struct err *e)
 static int plot(struct plot *p, struct err *e)
 {
     int rc = split_place(p, e);
+    if (rc == 0 && p->o.lanes) {
+        rc = gnuplot_folder(p->folder, e);
+        return rc < 0 ? rc : plot_lanes(p, e);
+    }
     rc = rc < 0 ? rc : results_open(&p->db, p->o.db, RESULTS_READ, e);
     rc = rc < 0 ? rc : plot_read_groups(p, e);
     rc = rc < 0 ? rc : gnuplot_folder(p->folder, e);

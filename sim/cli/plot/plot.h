@@ -29,6 +29,8 @@ struct plot_options {
     const char *db, *metric, *place;
     int kind; /* PLOT_KINDS = all */
     bool png, svg;
+    bool lanes;          /* db is a timeline */
+    double from_s, for_s; /* of it; NaN = from its beginning, all of it */
     size_t n_only;
     const char *only[PLOT_ONLY];
 };
@@ -54,6 +56,7 @@ struct plot_figure {
     size_t n; /* data blocks so far */
     const char *title[PLOT_PANELS * PLOT_CLIENTS + PLOT_LINES]; /* of the blocks */
     double x_min, x_max, y_min, y_max;
+    const void *more; /* for the body */
 };
 
 int plot_no_memory(struct err *e);
@@ -84,5 +87,6 @@ int plot_drop(struct plot_figure *f, const char *why, struct err *e);
 int plot_cdf(struct plot *p, const char *hist, struct err *e);
 int plot_service(struct plot *p, struct err *e);
 int plot_load(struct plot *p, bool throughput, struct err *e);
+int plot_lanes(struct plot *p, struct err *e);
 
 #endif
