@@ -5,8 +5,10 @@
  * That makes the ends independent of how often the caller looks.
  *
  * Inside, time is kept in ticks of 2^-20 ns: a flow that ends in the middle of a nanosecond gives its
- * share back right then. Tuned for tens of flows at once (expert and KV copies of a few GPUs): rates
- * are solved anew over the active flows at each change. */
+ * share back right then. Tuned for tens to hundreds of flows at once (expert and KV copies of a few GPUs, rings over a
+ * cluster): at each change rates are solved anew, but only over the flows that share links, directly or through
+ * others, with those that came or went. The others' rates would come out the same to the last bit: no number of theirs takes
+ * part in the arithmetic of these. */
 #include <math.h>
 #include <string.h>
 
@@ -29,6 +31,7 @@ struct flow {
     double next_rate;   /* of the solution under way; 0 = not fixed yet */
     sim_wide set_tick, end_tick;
     uint32_t n_path;
+    bool touched;       /* a change may reach it */
     link_id path[FABRIC_MAX_PATH];
 };
 
@@ -40,6 +43,7 @@ struct link {
     sim_wide busy_since, busy_ticks;
     double left_rate;        /* while solving */
     uint32_t n_open;         /* flows without a rate, while solving */
+    bool touched;            /* a flow through it came or went, or shares another link with one that may change */
     double open_weight;      /* of them together */
 };
 
@@ -62,6 +66,8 @@ struct fabric {
     uint32_t n_spare;
     flow_id *active;
     uint32_t n_active;
+    flow_id *reach;          /* of the active flows, in their order, those that a change reaches */
+    uint32_t n_reach;
     struct heap waiting, ended;
     sim_wide next_end;       /* of the active flows, or NEVER_TICK */
 };
@@ -141,14 +147,54 @@ static sim_wide end_of(sim_wide now, double left_bytes, double rate)
 
 /* ---- rates ---- */
 
+static void touch(struct fabric *f, const struct flow *w)
+{
+    for (uint32_t k = 0; k < w->n_path; k++) {
+        f->links[w->path[k]].touched = true;
+    }
+}
+
+static bool is_reached(const struct fabric *f, const struct flow *w)
+{
+    for (uint32_t k = 0; k < w->n_path; k++) {
+        if (f->links[w->path[k]].touched) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* From the links of flows that came or went to all that hangs together with them. */
+static void spread(struct fabric *f)
+{
+    for (bool more = true; more;) {
+        more = false;
+        for (uint32_t i = 0; i < f->n_active; i++) {
+            struct flow *w = &f->flows[f->active[i]];
+            if (!w->touched && is_reached(f, w)) {
+                w->touched = more = true;
+                touch(f, w);
+            }
+        }
+    }
+    f->n_reach = 0;
+    for (uint32_t i = 0; i < f->n_active; i++) {
+        if (f->flows[f->active[i]].touched) {
+            f->reach[f->n_reach++] = f->active[i];
+        }
+    }
+}
+
 static void open_links(struct fabric *f, uint32_t *ret_n_hot)
 {
     uint32_t n_hot = 0;
-    for (uint32_t i = 0; i < f->n_active; i++) {
-        struct flow *w = &f->flows[f->active[i]];
+    for (uint32_t i = 0; i < f->n_reach; i++) {
+        struct flow *w = &f->flows[f->reach[i]];
+        w->touched = false;
         w->next_rate = 0;
         for (uint32_t k = 0; k < w->n_path; k++) {
             struct link *l = &f->links[w->path[k]];
+            l->touched = false;
             if (l->n_open++ == 0) {
                 l->left_rate = l->bytes_per_tick;
                 l->open_weight = 0;
@@ -190,8 +236,8 @@ static bool uses(const struct flow *w, link_id l)
 
 static void fix_flows(struct fabric *f, link_id through, double share)
 {
-    for (uint32_t i = 0; i < f->n_active; i++) {
-        struct flow *w = &f->flows[f->active[i]];
+    for (uint32_t i = 0; i < f->n_reach; i++) {
+        struct flow *w = &f->flows[f->reach[i]];
         if (w->next_rate > 0 || !uses(w, through)) {
             continue;
         }
@@ -214,17 +260,18 @@ static double left_at(const struct flow *w, sim_wide now)
 static void take_rates(struct fabric *f)
 {
     f->next_end = NEVER_TICK;
-    for (uint32_t i = 0; i < f->n_active; i++) {
-        struct flow *w = &f->flows[f->active[i]];
+    for (uint32_t i = 0; i < f->n_reach; i++) {
+        struct flow *w = &f->flows[f->reach[i]];
         if (w->next_rate != w->rate) {
             w->left_bytes = left_at(w, f->clock);
             w->set_tick = f->clock;
             w->rate = w->next_rate;
             w->end_tick = end_of(f->clock, w->left_bytes, w->rate);
         }
-        if (w->end_tick < f->next_end) {
-            f->next_end = w->end_tick;
-        }
+    }
+    for (uint32_t i = 0; i < f->n_active; i++) {
+        const struct flow *w = &f->flows[f->active[i]];
+        f->next_end = w->end_tick < f->next_end ? w->end_tick : f->next_end;
     }
 }
 
@@ -234,6 +281,7 @@ static void take_rates(struct fabric *f)
 static void solve(struct fabric *f)
 {
     uint32_t n_hot = 0;
+    spread(f);
     open_links(f, &n_hot);
     double share = 0;
     link_id l;
@@ -267,6 +315,7 @@ static void activate(struct fabric *f, flow_id id)
     f->active[f->n_active++] = id;
     for (uint32_t k = 0; k < w->n_path; k++) {
         struct link *l = &f->links[w->path[k]];
+        l->touched = true;
         if (l->n_active++ == 0) {
             l->busy_since = f->clock;
         }
@@ -280,6 +329,7 @@ static void deactivate(struct fabric *f, uint32_t place)
     f->active[place] = f->active[--f->n_active];
     for (uint32_t k = 0; k < w->n_path; k++) {
         struct link *l = &f->links[w->path[k]];
+        l->touched = true;
         if (--l->n_active == 0) {
             l->busy_ticks += f->clock - l->busy_since;
         }
@@ -334,14 +384,16 @@ static int grow_flows(struct fabric *f)
     void *flows = grown(f->arena, f->flows, f->n_flows, cap, sizeof *f->flows);
     void *spare = grown(f->arena, f->spare, f->n_spare, cap, sizeof *f->spare);
     void *active = grown(f->arena, f->active, f->n_active, cap, sizeof *f->active);
+    void *reach = arena_calloc(f->arena, cap, sizeof *f->reach);
     void *waiting = grown(f->arena, f->waiting.slot, f->waiting.n, cap, sizeof *f->waiting.slot);
     void *ended = grown(f->arena, f->ended.slot, f->ended.n, cap, sizeof *f->ended.slot);
-    if (!flows || !spare || !active || !waiting || !ended) {
+    if (!flows || !spare || !active || !reach || !waiting || !ended) {
         return SIM_E_NOMEM;
     }
     f->flows = flows;
     f->spare = spare;
     f->active = active;
+    f->reach = reach;
     f->waiting.slot = waiting;
     f->ended.slot = ended;
     f->cap_flows = cap;
