@@ -60,11 +60,12 @@ static int simulate(struct repro *p, const struct load *l, double *ret, struct e
 /* A step with a guessed token gives 1.7: 70 % of the guesses are right. */
 #define MTP_TOKENS 1.7
 
-/* Time per output token of so many sequences a die, half of the NPU's batch; prompts of 4096 and answers of 256. */
-static int tpot(struct repro *p, const char *sequences, bool mtp, const char *overlap, double *ret_ms, struct err *e)
+/* Time per output token of so many sequences a die, half of the NPU's batch. */
+static int tpot_of(struct repro *p, const char *lengths, const char *sequences, bool mtp, const char *overlap, double *ret_ms,
+                   struct err *e)
 {
     const char *ep = arena_printf(&p->ar, DECODE_320 ",draft=%d,overlap=%s", mtp, overlap);
-    struct load l = {&ascend, ep, "prompt=4096,output=256", sequences, sequences, "median_itl_ms"};
+    struct load l = {&ascend, ep, lengths, sequences, sequences, "median_itl_ms"};
 
     if (!ep) {
         return err_set(e, SIM_E_NOMEM, "out of memory for a reproduction");
@@ -72,6 +73,23 @@ static int tpot(struct repro *p, const char *sequences, bool mtp, const char *ov
     int rc = simulate(p, &l, ret_ms, e);
     *ret_ms /= mtp ? MTP_TOKENS : 1;
     return rc;
+}
+
+static int tpot(struct repro *p, const char *sequences, bool mtp, const char *overlap, double *ret_ms, struct err *e)
+{
+    return tpot_of(p, "prompt=4096,output=256", sequences, mtp, overlap, ret_ms, e);
+}
+
+static int decode_lengths(struct repro *p, struct err *e)
+{
+    double long_ms, short_ms;
+
+    return tpot_of(p, "prompt=2048,output=256", "56", true, "auto", &long_ms, e) < 0 ||
+                   tpot_of(p, "prompt=1024,output=1024", "64", true, "auto", &short_ms, e) < 0 ||
+                   repro_number(p, "2048 in, 256 out, batch of 112", "ms", 47.4, long_ms, 0.1, e) < 0 ||
+                   repro_number(p, "1024 in, 1024 out, batch of 128", "ms", 46.8, short_ms, 0.1, e) < 0
+               ? e->code
+               : 0;
 }
 
 static int decode(struct repro *p, struct err *e)
@@ -352,6 +370,7 @@ static int deepseek_system(struct repro *p, struct err *e)
 
 const struct reproduction reproductions_expert_parallel[] = {
     {"cloudmatrix-decode", "CloudMatrix-Infer", "time per output token at 4096 tokens of context, EP320", decode},
+    {"cloudmatrix-lengths", "CloudMatrix-Infer", "time per output token with shorter sequences", decode_lengths},
     {"cloudmatrix-layer", "CloudMatrix-Infer", "time of a layer in decode, batch of 96", layers},
     {"cloudmatrix-microbatch", "CloudMatrix-Infer", "gain of two microbatches and of multi-token prediction", microbatches},
     {"cloudmatrix-cache", "CloudMatrix-Infer", "prompts of 4096 tokens, part of their KV in the memory pool", context_cache},
