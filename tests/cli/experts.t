@@ -31,6 +31,11 @@ $ for x in layers whole; do steelyard run o.json --set experts.rate=1 --set exec
 $ steelyard run o.json --timeline t.json --format csv | cmp - lru.csv
 $ python3 -c 'import json; e = [x for x in json.load(open("t.json"))["traceEvents"] if x["ph"] == "X"]; end = {}; [print("overlap", x) for x in e if x["ts"] < end.get(x["tid"], 0) - 1e-6 or end.update({x["tid"]: x["ts"] + x["dur"]})]; print(sorted(end))'
 1> [1, 2, 3, 5]
+# Layers that the CPU computes whole; the same prints without jumps, and no slices overlap.
+$ sed 's/"rate": 0.5/"rate": 0, "shallow": 6, "gpu_layers": 7, "miss": "cpu"/' o.json > cpu.json
+$ steelyard run cpu.json --timeline t.json --format csv > cpu.csv; steelyard run cpu.json --no-skip --format csv | cmp - cpu.csv
+$ python3 -c 'import json; e = [x for x in json.load(open("t.json"))["traceEvents"] if x["ph"] == "X"]; end = {}; [print("overlap", x) for x in e if x["ts"] < end.get(x["tid"], 0) - 1e-6 or end.update({x["tid"]: x["ts"] + x["dur"]})]; print(sorted(end), sorted({x["tid"] for x in e if "L6 " in x["name"]}), sorted({x["tid"] for x in e if "L7 " in x["name"]}))'
+1> [1, 2, 3, 10] [3] [10]
 # What is set and changes nothing is said; the run goes on.
 $ steelyard run o.json --set experts.rate=1 --set experts.evict=mrs --set executor=whole --set kv.page_keep=off --set kv.pin_time=2 > out.txt
 2> steelyard: --set: kv.page_keep=false changes nothing without kv.page
@@ -46,6 +51,15 @@ $ steelyard run o.json --set experts.evict=lur
 ? 2
 $ steelyard run o.json --set experts.miss=buddy{tua=1}
 2> steelyard: --set: miss 'buddy': buddy: unknown key 'tua'; did you mean 'tau'?
+? 2
+$ steelyard run o.json --set experts.rate=0 --set experts.shallow=6
+2> steelyard: experts.shallow leaves MoE layer 6 no slot, and experts.miss=wait waits for its experts: take one that computes them on the CPU
+? 2
+$ steelyard run o.json --set experts.gpu_layers=7
+2> steelyard: experts.gpu_layers: experts.miss=wait does not say how fast the CPU is; cpu and hybrid do
+? 2
+$ steelyard run o.json --set experts.gpu_layers=7 --set experts.rate=1 --set experts.miss=cpu
+2> steelyard: experts.gpu_layers: needs offloaded experts, experts.rate below 1
 ? 2
 $ steelyard run o.json --set experts.rate=0.01
 2> steelyard: experts.rate: 0.01 of the 64 experts of a layer leave no slot

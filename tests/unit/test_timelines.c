@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "policies/timelines.h"
+#include "sim/core/rng.h"
 
 #define EXPERTS 6
 #define LAYERS  5
@@ -273,6 +274,79 @@ static void test_no_cpu(void **state)
     close_bench(&b);
 }
 
+/* ---- against all ways of sharing out ---- */
+
+/* The makespan when the experts of `cpu` (bits) are the CPU's: the GPU computes who is there, then the others as the
+ * link brings them; every expert takes it the same, so the order among them does not matter. */
+static double span_of(const struct bench *b, const struct timelines_expert *x, uint32_t n, uint32_t cpu, double link_us)
+{
+    double cpu_us = 0, gpu_us = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        if (cpu >> i & 1) {
+            cpu_us += (cpu_us > 0 ? 0 : b->first_us) + x[i].load * b->token_us;
+        } else if (x[i].ready_s <= 0) {
+            gpu_us += b->gpu_us;
+        }
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (!(cpu >> i & 1) && x[i].ready_s > 0) {
+            link_us += 30;
+            gpu_us = fmax(gpu_us, link_us) + b->gpu_us;
+        }
+    }
+    return fmax(cpu_us, gpu_us);
+}
+
+static uint32_t answer_of(const struct timelines *t)
+{
+    uint32_t cpu = 0;
+
+    for (uint32_t i = 0; i < t->n_here; i++) {
+        cpu |= (uint32_t)t->here[i].cpu << t->here[i].expert;
+    }
+    for (uint32_t i = 0; i < t->n_missing; i++) {
+        cpu |= (uint32_t)t->missing[i].cpu << t->missing[i].expert;
+    }
+    return cpu;
+}
+
+/* Both rules say what their answer takes, and no way is shorter than the shortest. */
+static void test_all_ways(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct timelines t;
+    struct rng_stream r = rng_stream(7, 0, "timelines");
+
+    open_bench(&b);
+    assert_int_equal(timelines_init(&t, &b.v.env, &b.e), 0);
+    for (uint64_t c = 0; c < 2000; c++) {
+        struct timelines_expert x[EXPERTS];
+        uint32_t n = (uint32_t)rng_range(r, c, 0, 1, EXPERTS);
+        double link_us = (double)rng_range(r, c, 1, 0, 40), best = HUGE_VAL;
+
+        b.gpu_us = (double)rng_range(r, c, 2, 1, 40);
+        b.first_us = (double)rng_range(r, c, 3, 1, 40);
+        timelines_clear(&t);
+        for (uint32_t i = 0; i < n; i++) {
+            bool here = rng_range(r, c, 10 + i, 0, 1);
+            x[i] = (struct timelines_expert){i, (uint32_t)rng_range(r, c, 20 + i, 1, 5), here ? 0 : HUGE_VAL, false};
+            timelines_add(&t, x[i]);
+        }
+        for (uint32_t cpu = 0; cpu < 1u << n; cpu++) {
+            best = fmin(best, span_of(&b, x, n, cpu, link_us));
+        }
+        for (int rule = TIMELINES_PAPER; rule <= TIMELINES_CODE; rule++) {
+            double us = 1e6 * timelines_run(&t, &b.v, (enum timelines_rule)rule, 1e-6 * link_us);
+
+            assert_true(fabs(us - span_of(&b, x, n, answer_of(&t), link_us)) < 1e-6);
+            assert_true(us > best - 1e-6);
+        }
+    }
+    close_bench(&b);
+}
+
 /* ---- what is fetched ahead ---- */
 
 static void *open_ahead(struct bench *b, const char *spec, const struct prefetch_ops **ops)
@@ -361,6 +435,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_paper),     cmocka_unit_test(test_figure_5), cmocka_unit_test(test_on_the_wire),
         cmocka_unit_test(test_busy_link), cmocka_unit_test(test_code),     cmocka_unit_test(test_no_cpu),
+        cmocka_unit_test(test_all_ways),
         cmocka_unit_test(test_impact),    cmocka_unit_test(test_top_score),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
