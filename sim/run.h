@@ -55,6 +55,7 @@ struct run_config {
     double kv_demote;         /* "kv.demote": share of a tier in use above which idle sessions sink */
     const char *topology;     /* "topology": the machine around the GPUs; NULL = each GPU has a link of its own */
     const char *topology_gpus; /* "topology.gpus": whose they are; NULL = the first */
+    bool topology_faults;     /* "topology.faults" */
     double pcie_copy_s;       /* "pcie.copy": cost of one copy call */
     int64_t pcie_payload;     /* "pcie.payload": TLP payload bytes */
     /* experts of a mixture of experts */

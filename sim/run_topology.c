@@ -118,6 +118,7 @@ int run_load_topology(struct run *r)
     if (c->executor == EXECUTOR_LAYERS && c->tp > 1) {
         return err_set(r->err, SIM_E_CONFIG, "topology: with executor=layers the copies of one GPU are followed: set tp to 1");
     }
+    r->topology.faults = c->topology_faults;
     r->fabric = fabric_new(r->arena);
     r->gpu_node = arena_calloc(r->arena, wanted, sizeof *r->gpu_node);
     if (!r->fabric || !r->gpu_node) {
@@ -189,7 +190,7 @@ static int ring_rate(struct run *r, const uint32_t *gpu, uint32_t n, double *ret
             return err_wrap(r->err, "topology: ");
         }
         fabric_start_flow(f, 0, &(struct flow_spec){.path = way.path, .n_path = way.n_path, .bytes = PROBE_BYTES,
-                                                    .weight = way.weight});
+                                                    .weight = way.weight, .source = way.source, .sink = way.sink});
         latency = way.latency_ns > latency ? way.latency_ns : latency;
         *nvlink = *nvlink && !way.by_pcie;
     }

@@ -26,6 +26,7 @@ static const struct idle_rule {
     {"kv.stream_", "kv.stream", "0", "kv.stream"},
     {"kv.page_", "kv.page", "0", "kv.page"},
     {"kv.pin_time", "kv.pin", "off", "kv.pin=fixed"},
+    {"topology.faults", "topology", "", "topology"},
     {"router", "replicas", "1", "replicas above 1"},
     {"routing.poll", "replicas", "1", "replicas above 1"},
 };

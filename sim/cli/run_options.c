@@ -182,6 +182,9 @@ const struct opt_row run_options[] = {
     {"topology.gpus", OPT_STRING, FIELD(topology_gpus), ANY, NULL, NULL,
      "The GPUs of the first replica, then those of the second ...: numbers, ranges of numbers and names, as in 0,4 or 0-3 or "
      "gpu0,gpu4; tp of them for each replica. Unset, the first of the topology.", NULL},
+    {"topology.faults", OPT_BOOL, FIELD(topology_faults), ANY, "off", NULL,
+     "The topology's faults happen: uplinks of some PCIe switches that collapse when several GPUs write to places "
+     "behind several root ports at once.", NULL},
     {"pcie.copy", OPT_DOUBLE, FIELD(pcie_copy_s), 0, 1, "2.3us", "s",
      "Cost of one copy call; swapping makes two per block and layer (2.3 us for a cudaMemcpyAsync, "
      "FlexKV issue 193).", NULL},

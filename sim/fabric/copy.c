@@ -82,7 +82,8 @@ static int start_flow(struct copy_engines *c, sim_ns now, const struct copy_job 
 {
     struct flow_spec s = {.path = j->route->path, .n_path = j->route->n_path, .bytes = j->bytes,
                           .weight = j->route->weight, .delay_ns = (sim_ns)j->calls * c->call_ns,
-                          .tag = j->tag, .client = j->client};
+                          .tag = j->tag, .client = j->client, .source = j->route->source,
+                          .sink = j->route->sink};
     if (fabric_start_flow(c->fabric, now, &s) == FLOW_NONE) {
         return err_set(e, SIM_E_CONFIG, "the fabric cannot take a copy of %g bytes over %u links",
                        j->bytes, j->route->n_path);

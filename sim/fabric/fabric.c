@@ -32,11 +32,13 @@ struct flow {
     sim_wide set_tick, end_tick;
     uint32_t n_path;
     bool touched;       /* a change may reach it */
+    uint32_t source, sink;
     link_id path[FABRIC_MAX_PATH];
 };
 
 struct link {
     struct link_spec spec;
+    struct link_fault fault; /* bytes_per_s 0 = none */
     double bytes_per_tick;
     double done_bytes;       /* of flows that have ended */
     uint32_t n_active;
@@ -147,6 +149,16 @@ static sim_wide end_of(sim_wide now, double left_bytes, double rate)
 
 /* ---- rates ---- */
 
+static bool uses(const struct flow *w, link_id l)
+{
+    for (uint32_t k = 0; k < w->n_path; k++) {
+        if (w->path[k] == l) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void touch(struct fabric *f, const struct flow *w)
 {
     for (uint32_t k = 0; k < w->n_path; k++) {
@@ -185,6 +197,44 @@ static void spread(struct fabric *f)
     }
 }
 
+/* ---- a fault: posted writes that collapse ---- */
+
+#define PARTIES 64 /* that are told apart */
+
+static uint32_t note(uint32_t *seen, uint32_t n, uint32_t who)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (seen[i] == who) {
+            return n;
+        }
+    }
+    if (n < PARTIES) {
+        seen[n++] = who;
+    }
+    return n;
+}
+
+static bool collapses(const struct fabric *f, link_id id)
+{
+    const struct link_fault *x = &f->links[id].fault;
+    uint32_t source[PARTIES], sink[PARTIES], n = 0, m = 0;
+    for (uint32_t i = 0; i < f->n_reach; i++) {
+        const struct flow *w = &f->flows[f->reach[i]];
+        if (w->source > 0 && uses(w, id)) {
+            n = note(source, n, w->source);
+            m = note(sink, m, w->sink);
+        }
+    }
+    return n >= x->sources && m >= x->sinks;
+}
+
+static double rate_of_link(const struct fabric *f, link_id id)
+{
+    const struct link *l = &f->links[id];
+    bool faulty = l->fault.bytes_per_s > 0 && collapses(f, id);
+    return faulty ? fmin(l->fault.bytes_per_s / (1e9 * SIM_TICKS_PER_NS), l->bytes_per_tick) : l->bytes_per_tick;
+}
+
 static void open_links(struct fabric *f, uint32_t *ret_n_hot)
 {
     uint32_t n_hot = 0;
@@ -196,7 +246,7 @@ static void open_links(struct fabric *f, uint32_t *ret_n_hot)
             struct link *l = &f->links[w->path[k]];
             l->touched = false;
             if (l->n_open++ == 0) {
-                l->left_rate = l->bytes_per_tick;
+                l->left_rate = rate_of_link(f, w->path[k]);
                 l->open_weight = 0;
                 f->hot[n_hot++] = w->path[k];
             }
@@ -222,16 +272,6 @@ static link_id bottleneck(const struct fabric *f, uint32_t n_hot, double *ret_sh
         }
     }
     return best;
-}
-
-static bool uses(const struct flow *w, link_id l)
-{
-    for (uint32_t k = 0; k < w->n_path; k++) {
-        if (w->path[k] == l) {
-            return true;
-        }
-    }
-    return false;
 }
 
 static void fix_flows(struct fabric *f, link_id through, double share)
@@ -468,6 +508,16 @@ int fabric_add_link(struct fabric *f, const struct link_spec *spec, link_id *ret
     return 0;
 }
 
+int fabric_set_fault(struct fabric *f, link_id l, const struct link_fault *x, struct err *e)
+{
+    if (!(x->bytes_per_s >= 1e-6) || !isfinite(x->bytes_per_s)) {
+        return err_set(e, SIM_E_CONFIG, "link %s: %g bytes/s after a collapse is not a positive number",
+                       f->links[l].spec.name, x->bytes_per_s);
+    }
+    f->links[l].fault = *x;
+    return 0;
+}
+
 static bool path_ok(const struct fabric *f, const link_id *path, uint32_t n)
 {
     if (n > FABRIC_MAX_PATH) {
@@ -516,7 +566,7 @@ flow_id fabric_start_flow(struct fabric *f, sim_ns now, const struct flow_spec *
     struct flow *w = &f->flows[id];
     *w = (struct flow){.client = s->client, .tag = s->tag, .seq = f->next_seq++, .bytes = s->bytes,
                        .left_bytes = s->bytes, .weight = s->weight > 0 ? s->weight : 1,
-                       .n_path = s->n_path};
+                       .n_path = s->n_path, .source = s->source, .sink = s->sink};
     if (s->n_path) {
         memcpy(w->path, s->path, s->n_path * sizeof *s->path);
     }

@@ -28,6 +28,15 @@ struct fabric *fabric_new(struct arena *a);
 /* 0 and *ret, or SIM_E_CONFIG for a bandwidth that is not positive, SIM_E_NOMEM. */
 int fabric_add_link(struct fabric *f, const struct link_spec *spec, link_id *ret, struct err *e);
 
+/* A link may have a fault: while flows of that many sources to that many sinks are active on it, all of its
+ * flows together get no more than this. Flows without a source do not count. */
+struct link_fault {
+    double bytes_per_s;
+    uint32_t sources, sinks;
+};
+/* Before the first flow. SIM_E_CONFIG for a bandwidth that is not positive. */
+int fabric_set_fault(struct fabric *f, link_id l, const struct link_fault *x, struct err *e);
+
 /* Start moving `bytes` (>= 0) along `path`, `copies` calls' worth of overhead; `tag` comes back at the
  * end. Link ids may not repeat. The flow becomes active after latency + copies*overhead, both summed
  * over the path; while it waits it takes no bandwidth. `now` never decreases over all calls. Path at
@@ -55,6 +64,7 @@ struct flow_spec {
     sim_ns delay_ns;
     uint64_t tag;
     const struct flow_client *client; /* NULL: whoever calls fabric_poll */
+    uint32_t source, sink; /* of a posted write, by numbers from 1; 0 = it is none */
 };
 flow_id fabric_start_flow(struct fabric *f, sim_ns now, const struct flow_spec *s);
 

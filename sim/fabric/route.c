@@ -40,6 +40,9 @@ static int add_cable(const struct topology *t, uint32_t i, struct fabric *f, lin
             .latency_ns = l->latency_ns,
         };
         int rc = s.name ? fabric_add_link(f, &s, &ret[d], e) : err_set(e, SIM_E_NOMEM, "out of memory");
+        if (rc == 0 && t->faults && d == TOPO_FORTH && l->collapse.bytes_per_s > 0) {
+            rc = fabric_set_fault(f, ret[d], &l->collapse, e);
+        }
         if (rc < 0) {
             return rc;
         }
@@ -168,11 +171,15 @@ static void collect(const struct topo_map *m, const struct step *steps, uint32_t
         r->weight = fmin(r->weight, l->weight[s->dir]);
         r->latency_ns += l->latency_ns;
         n = l->end[s->dir];
+        if (r->sink == 0 && t->nodes[n].kind == TOPO_ROOT) {
+            r->sink = n + 1;
+        }
         r->by_pcie = r->by_pcie || t->nodes[n].kind == TOPO_PCIE_SWITCH || t->nodes[n].kind == TOPO_ROOT ||
                      t->nodes[n].kind == TOPO_SOCKET;
         put(r, m->node_limit[n]);
         narrow(r, t->nodes[n].bytes_per_s);
     }
+    r->source = t->nodes[from].kind == TOPO_GPU && r->sink > 0 ? from + 1 : 0;
 }
 
 int topology_route(const struct topo_map *m, uint32_t from, uint32_t to, struct topo_route *ret,

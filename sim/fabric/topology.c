@@ -167,6 +167,21 @@ static void read_pcie(struct reader *r, const cJSON *v, const char *where, struc
     }
 }
 
+/* "collapse": what is left of a cable for the writes of so many GPUs to places behind so many root ports. */
+static void read_collapse(struct reader *r, const cJSON *v, const char *where, struct topo_link *l)
+{
+    static const char *const keys[] = {"writers", "roots", "bytes_per_s"};
+    const cJSON *c = reader_object(r, v, where, "collapse", false);
+    const char *at = reader_join(r, where, "collapse");
+    if (!c) {
+        return;
+    }
+    reader_keys(r, c, at, keys, 3);
+    l->collapse.sources = reader_uint(r, c, at, "writers", 1, 64, (double)NAN);
+    l->collapse.sinks = reader_uint(r, c, at, "roots", 1, 64, (double)NAN);
+    l->collapse.bytes_per_s = reader_double(r, c, at, "bytes_per_s", 1, MAX_RATE, (double)NAN);
+}
+
 static void read_rates(struct reader *r, const cJSON *v, const char *where, struct topo_link *l)
 {
     bool pcie = cJSON_HasObjectItem(v, "gen");
@@ -181,6 +196,7 @@ static void read_rates(struct reader *r, const cJSON *v, const char *where, stru
     l->weight[TOPO_FORTH] = reader_double(r, v, where, "weight", 0.01, 100, 1);
     l->weight[TOPO_BACK] = reader_double(r, v, where, "back_weight", 0.01, 100, 1);
     l->latency_ns = (sim_ns)reader_double(r, v, where, "latency_ns", 0, MAX_TIME, 0);
+    read_collapse(r, v, where, l);
 }
 
 static uint32_t end_of_cable(struct reader *r, const struct topology *t, const char *where,
@@ -231,7 +247,7 @@ static void read_cable(struct reader *r, struct topology *t, const cJSON *v)
 {
     static const char *const keys[] = {
         "from", "to", "bytes_per_s", "back_bytes_per_s", "duplex_bytes_per_s", "weight", "back_weight",
-        "latency_ns", "gen", "lanes", "max_payload", "read_request"};
+        "latency_ns", "gen", "lanes", "max_payload", "read_request", "collapse"};
     const char *where = reader_join(r, "links", v->string);
     struct range ends[2] = {0};
     struct topo_link l = {0};

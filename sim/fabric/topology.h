@@ -48,6 +48,7 @@ struct topo_link {
     double bytes_per_s[2]; /* by direction */
     double weight[2];      /* of flows where they compete, 1 = even */
     double duplex_bytes_per_s; /* both directions together; 0 = independent */
+    struct link_fault collapse; /* forth only, that some switches have: sources are GPUs, sinks root ports */
     sim_ns latency_ns;
 };
 
@@ -57,6 +58,7 @@ struct topology {
     uint32_t n_nodes, n_links;
     struct topo_node *nodes;
     struct topo_link *links;
+    bool faults; /* play them, too: set before topology_attach */
     uint32_t kinds[TOPO_KINDS]; /* how many of each */
 };
 
@@ -92,6 +94,7 @@ struct topo_route {
     double bytes_per_s;  /* of the narrowest part, alone */
     sim_ns latency_ns;
     bool by_pcie;        /* through a PCIe switch, a root port or a socket */
+    uint32_t source, sink; /* of a GPU's writes: it, and the last root port on the way; for struct flow_spec */
 };
 /* Fewest cables; among those the widest narrowest cable; among those the cables that come first in the
  * file, compared from the far end. GPUs, memories and drives do not pass traffic on. SIM_E_CONFIG when

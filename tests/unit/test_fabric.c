@@ -421,6 +421,38 @@ static void test_bad_calls(void **state)
 /* 4 bytes/ns, weights 1 and 3, 100 bytes each, the heavy one after 10 ns of host work: 40 of the light
  * one have gone by then, its other 60 run at 1/ns beside 3/ns; the heavy one ends at 10 + 100/3, when
  * 26 2/3 are left, which take 6 2/3 more: 50. */
+/* 10 bytes per ns, 2 when two sources write to two sinks. Flows 1 and 2 share it until 3, to another sink, comes at 20:
+ * 3 of 200 bytes has 2/3 a ns; flow 4, which has no source, does not count but suffers, too. */
+static void test_fault(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct err e = {0};
+    struct link_spec s = {.name = "l", .bytes_per_s = 10e9};
+    struct fabric *f = fabric_new(&a);
+    link_id l;
+    uint64_t tag;
+
+    assert_int_equal(fabric_add_link(f, &s, &l, &e), 0);
+    assert_int_equal(fabric_set_fault(f, l, &(struct link_fault){0, 2, 2}, &e), SIM_E_CONFIG);
+    assert_int_equal(fabric_set_fault(f, l, &(struct link_fault){2e9, 2, 2}, &e), 0);
+    fabric_start_flow(f, 0, &(struct flow_spec){.path = &l, .n_path = 1, .bytes = 120, .tag = 1, .source = 1, .sink = 9});
+    fabric_start_flow(f, 0, &(struct flow_spec){.path = &l, .n_path = 1, .bytes = 300, .tag = 4});
+    fabric_start_flow(f, 20, &(struct flow_spec){.path = &l, .n_path = 1, .bytes = 40, .tag = 3, .source = 2, .sink = 8});
+    /* To 20: 100 bytes each of 1 and 4. Then 2/3 a ns: 1 is through at 50, with 20 left of 3 and 180 of 4; then
+     * 5 a ns each, since one source is left: 3 at 54, 4 alone with 10: 160 at 54, so at 70. */
+    assert_int_equal(fabric_next(f), 20);
+    assert_false(fabric_poll(f, 49, &tag));
+    assert_true(fabric_poll(f, 50, &tag));
+    assert_int_equal(tag, 1);
+    assert_true(fabric_poll(f, 54, &tag));
+    assert_int_equal(tag, 3);
+    assert_false(fabric_poll(f, 69, &tag));
+    assert_true(fabric_poll(f, 70, &tag));
+    assert_int_equal(tag, 4);
+    arena_release(&a);
+}
+
 static void test_weights_and_delay(void **state)
 {
     (void)state;
@@ -562,7 +594,7 @@ int main(void)
         cmocka_unit_test(test_latency_and_overhead),
         cmocka_unit_test(test_ties_and_rounding),
         cmocka_unit_test(test_bad_calls),
-        cmocka_unit_test(test_weights_and_delay),
+        cmocka_unit_test(test_fault), cmocka_unit_test(test_weights_and_delay),
         cmocka_unit_test(test_switch_rig),
         cmocka_unit_test(test_random_topologies),
         cmocka_unit_test(test_looking_changes_nothing),

@@ -391,6 +391,52 @@ static void both_ways(const char *name, const char *dram, const char *up, double
 
 /* nvbandwidth: A100 SXM 24.8 alone, both ways D2H 24 and H2D 11; PCIe 4.0 H2D 26.0 alone, 18.4 to 19.6
  * while D2H runs at its 26. */
+/* Four GPUs below a switch write: three to GPUs behind the other root port and one to host memory behind their own,
+ * 13.5 GB/s together instead of one uplink's 56.4; three of them alone, or all to one root port, do not. Reads
+ * the other way are what they were. */
+static void test_collapse(void **state)
+{
+    (void)state;
+    static const char *const to[][4] = {{"gpu4", "gpu5", "gpu6", "dram"}, {"gpu4", "gpu5", "gpu6", "gpu7"},
+                                        {"gpu4", "gpu5", "dram", NULL}};
+    /* Four flows into one uplink are held by its way down. */
+    static const double want[2][3] = {{56.4e9, 55e9, 56.4e9}, {13.5e9, 55e9, 56.4e9}};
+
+    for (int faults = 0; faults < 2; faults++) {
+        for (size_t i = 0; i < 3; i++) {
+            struct arena a = {0};
+            struct err e = {0};
+            struct topology t;
+            double bytes = 0;
+            sim_ns end = 0;
+
+            assert_int_equal(topology_load(&t, "rtx-pro-6000-8x-2chips", getenv("STEELYARD_DATA"), &a, &e), 0);
+            t.faults = faults;
+            struct fabric *f = fabric_new(&a);
+            struct topo_map *m = topology_attach(&t, f, &a, &e);
+            assert_non_null(m);
+            for (uint32_t k = 0; k < 4 && to[i][k]; k++) {
+                struct topo_route r;
+                uint32_t node;
+
+                assert_int_equal(topology_node(&t, to[i][k], &node, &e), 0);
+                assert_int_equal(topology_route(m, topology_nth(&t, TOPO_GPU, k), node, &r, &e), 0);
+                assert_int_not_equal(r.source, 0);
+                fabric_start_flow(f, 0, &(struct flow_spec){.path = r.path, .n_path = r.n_path, .bytes = 1e9,
+                                                            .source = r.source, .sink = r.sink});
+                bytes += 1e9;
+                assert_int_equal(topology_route(m, node, topology_nth(&t, TOPO_GPU, k), &r, &e), 0);
+                assert_true(strcmp(to[i][k], "dram") != 0 || r.source == 0);
+            }
+            for (sim_ns at; (at = fabric_next(f)) != SIM_NEVER; end = at) {
+                assert_int_equal(fabric_deliver(f, at, &e), 0);
+            }
+            assert_true(fabs(bytes / ((double)end / 1e9) / want[faults][i] - 1) < 0.005);
+            arena_release(&a);
+        }
+    }
+}
+
 static void test_duplex(void **state)
 {
     (void)state;
@@ -428,7 +474,7 @@ int main(void)
         cmocka_unit_test(test_ranges),         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_names),          cmocka_unit_test(test_random_routes),
         cmocka_unit_test(test_shift_patterns), cmocka_unit_test(test_host_copies),
-        cmocka_unit_test(test_duplex),         cmocka_unit_test(test_bundled_routes),
+        cmocka_unit_test(test_collapse), cmocka_unit_test(test_duplex),         cmocka_unit_test(test_bundled_routes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
