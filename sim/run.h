@@ -75,6 +75,11 @@ struct run_config {
     double experts_read_bytes; /* "experts.read": of one read; 0 = a call's whole share */
     int64_t experts_start;    /* "experts.start": enum run_experts_start */
     int64_t experts_calibration; /* tokens */
+    struct opt_doubles experts_planes, experts_capacity; /* "experts.planes", "experts.capacity": bit-widths of nested
+                                                            experts, shares of the pairs that get them; none = not nested */
+    int64_t experts_group;    /* "experts.group": weights that share a scale; 0 = no scales */
+    int64_t experts_order;    /* "experts.order": enum planes_order */
+    double experts_budget;    /* "experts.budget": bytes of planes in GPU memory; 0 = all may stay */
     /* experts spread over ranks */
     const char *placement_policy; /* "placement.policy"; NULL = the cost model's own assumption */
     int64_t placement_replica;    /* "placement.replica": enum replica_choice */

@@ -38,6 +38,12 @@ static const struct opt_choice sampling_choices[] = {
     {NULL, NULL},
 };
 
+static const struct opt_choice order_choices[] = {
+    {"naive", "expert after expert"},
+    {"hebf", "the plane that the most (token, expert) pairs need first (hottest expert bit first)"},
+    {NULL, NULL},
+};
+
 static const struct opt_choice executor_choices[] = {
     {"whole", "one number per step, from the cost model"},
     {"layers", "layer by layer on lanes (GPU, copies, CPU); needed where experts are offloaded"},
@@ -241,6 +247,20 @@ const struct opt_row run_options[] = {
      "Which experts are in memory before the first step.", experts_start_choices},
     {"experts.calibration", OPT_INT, FIELD(experts_calibration), 0, 1e7, "2048", "tok",
      "Tokens of other sequences from which popularity and pairs of experts are learnt.", NULL},
+    {"experts.planes", OPT_DOUBLES, FIELD(experts_planes), 1, 32, "", "bit",
+     "Bit-widths of experts that are nested: a base plane and residual planes, each loaded and freed on its own "
+     "(D2MoE: 2;3;4 or 5;6;7;8). Not with the keys of experts of one piece, such as experts.rate.", NULL},
+    {"experts.capacity", OPT_DOUBLES, FIELD(experts_capacity), 0, 1, "", "1",
+     "Shares of the (token, expert) pairs that get each bit-width of experts.planes (D2MoE: 0.3;0.4;0.3); none "
+     "gives equal shares.", NULL},
+    {"experts.group", OPT_INT, FIELD(experts_group), 0, 1e6, "128", "1",
+     "Weights that share a 16-bit scale per plane, and in the base plane a zero point; 0 = planes of bits alone.",
+     NULL},
+    {"experts.order", OPT_CHOICE, FIELD(experts_order), ANY, "hebf", NULL,
+     "In which order the missing planes of a layer are loaded.", order_choices},
+    {"experts.budget", OPT_DOUBLE, FIELD(experts_budget), 0, 1e15, "0", "byte",
+     "Memory of one GPU for the planes of experts: before a layer that does not fit, planes of former layers go, "
+     "high bits first; 0 keeps all that has been loaded.", NULL},
     /* ---- placement ---- */
     {"placement.policy", OPT_STRING, FIELD(placement_policy), ANY, NULL, NULL,
      "Which experts are on which rank, with a cost model that spreads them (ep): each step's tokens are routed by "

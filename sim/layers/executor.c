@@ -213,10 +213,23 @@ static int init_offload(struct layers *x, struct arena *a, struct err *e)
     return c->start_empty ? 0 : fill_cache(x, e);
 }
 
+static int init_nested(struct layers *x, struct arena *a, struct err *e)
+{
+    const struct layers_config *c = &x->cfg;
+
+    return routing_init(&x->routing, c->source, c->seed, c->replication, c->calibration, 0, a, e) < 0 ||
+                   nested_init(x, a, e) < 0
+               ? e->code
+               : 0;
+}
+
 int layers_init(struct layers *x, const struct layers_config *c, struct arena *a, struct err *e)
 {
     *x = (struct layers){.cfg = *c};
-    return c->source ? init_offload(x, a, e) : 0;
+    if (!c->source) {
+        return 0;
+    }
+    return c->nested ? init_nested(x, a, e) : init_offload(x, a, e);
 }
 
 void layers_release(struct layers *x)
@@ -273,6 +286,26 @@ static void dense_ffn(struct layers *x, uint32_t l)
     }
 }
 
+/* What precedes a step, the attention of MoE layer `m`, and what follows it, when experts are offloaded. */
+static int before_step(struct layers *x, struct err *e)
+{
+    if (x->cfg.nested) {
+        nested_step(x);
+        return 0;
+    }
+    return x->cfg.source ? moe_step(x, e) : 0;
+}
+
+static int before_attention(struct layers *x, uint32_t m, struct err *e)
+{
+    return x->cfg.source && !x->cfg.nested ? moe_before(x, m, e) : 0;
+}
+
+static int offloaded_layer(struct layers *x, uint32_t m, uint32_t l, struct err *e)
+{
+    return x->cfg.nested ? nested_layer(x, m, l, e) : moe_layer(x, m, l, e);
+}
+
 static int walk(struct layers *x, struct err *e)
 {
     const struct llm_shape *m = x->cfg.llm;
@@ -281,7 +314,7 @@ static int walk(struct layers *x, struct err *e)
     for (uint32_t l = 0, n = 0; l < m->layers; l++) {
         bool moe = llm_is_moe(m, l);
 
-        if (moe && x->cfg.source && moe_before(x, n, e) < 0) {
+        if (moe && before_attention(x, n, e) < 0) {
             return e->code;
         }
         attention(x, l);
@@ -289,7 +322,7 @@ static int walk(struct layers *x, struct err *e)
             dense_ffn(x, l);
         } else if (!x->cfg.source) {
             gpu_work(x, p->shared + p->experts, "experts", l);
-        } else if (moe_layer(x, n, l, e) < 0) {
+        } else if (offloaded_layer(x, n, l, e) < 0) {
             return e->code;
         }
         n += moe;
@@ -313,7 +346,7 @@ static int run_step(struct layers *x, const struct batch_shape *shape, sim_ns st
     x->base_ns = start;
     x->t = 0;
     x->cpu_free = 0;
-    if (x->cfg.source && moe_step(x, e) < 0) {
+    if (before_step(x, e) < 0) {
         return e->code;
     }
     x->t += x->parts.front;

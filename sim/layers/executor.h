@@ -10,7 +10,7 @@
  *     they come, those that have come together in one kernel;
  *   - waits for the CPU's share, and goes on.
  * More needed experts than slots go through the slots one after the other. Layers behind cfg.gpu_layers run on the
- * CPU, attention and all.
+ * CPU, attention and all. Where experts are bit planes, nested.h says what happens in place of this.
  *
  * A step with offload is planned as it is walked, so no step stands for the next one. */
 #ifndef STEELYARD_EXECUTOR_H
@@ -18,6 +18,7 @@
 
 #include "models/llm.h"
 #include "sim/experts/store.h"
+#include "sim/layers/nested.h"
 #include "sim/layers/routing.h"
 #include "sim/layers/timeline.h"
 
@@ -30,6 +31,7 @@ struct layers_config {
     /* offload; with source NULL all experts are resident and nothing below counts */
     struct routes *source;
     struct store_config store; /* without evict and copied */
+    const struct nested_config *nested; /* experts are bit planes: no store and no policies; NULL = they are not */
     uint32_t calibration;      /* tokens */
     bool start_empty;          /* else with the most popular experts */
     uint32_t gpu_layers;       /* of all layers; those behind are the CPU's; 0 = none are */
@@ -65,6 +67,7 @@ struct layers_counters {
 struct layers {
     struct layers_config cfg;
     struct store store;
+    struct nested nested;
     struct routing routing;
     struct expert_view view;
     struct layers_counters n;

@@ -5,10 +5,11 @@
 #include <string.h>
 
 #include "sim/fabric/tier.h"
+#include "sim/layers/nested_setup.h"
 
 static bool offloads(const struct run_config *c)
 {
-    return c->experts_rate < 1;
+    return c->experts_rate < 1 || nested_asked(c);
 }
 
 static double bits_of(const struct run_config *c, const struct llm_shape *m)
@@ -43,6 +44,9 @@ double experts_weight_bytes(const struct run_config *c, const struct llm_shape *
     if (c->executor != EXECUTOR_LAYERS || m->experts == 0) {
         return llm_weight_bytes(m);
     }
+    if (nested_asked(c)) {
+        return llm_weight_bytes(m) - routed * own + nested_bytes(c, m);
+    }
     if (!offloads(c)) {
         return llm_weight_bytes(m) + routed * (bits_of(c, m) / 8 - own);
     }
@@ -52,20 +56,35 @@ double experts_weight_bytes(const struct run_config *c, const struct llm_shape *
 
 /* ---- opening ---- */
 
+/* The key that asks for it. */
+static const char *what(const struct run_config *c)
+{
+    return nested_asked(c) ? "experts.planes" : "experts.rate";
+}
+
+/* Nothing is offloaded. */
+static int check_resident(const struct run_config *c, struct err *e)
+{
+    if (c->experts_budget > 0) {
+        return err_set(e, SIM_E_CONFIG, "experts.budget is for the planes of experts: give experts.planes");
+    }
+    return c->experts_gpu_layers == 0 ? 0 : err_set(e, SIM_E_CONFIG, "experts.gpu_layers: needs offloaded experts, "
+                                                    "experts.rate below 1");
+}
+
 static int check(const struct run_config *c, const struct llm_shape *m, const struct gpu_profile *g, struct err *e)
 {
     if (c->executor != EXECUTOR_LAYERS) {
-        return offloads(c) ? err_set(e, SIM_E_CONFIG, "experts.rate: offloading experts needs executor=layers") : 0;
+        return offloads(c) ? err_set(e, SIM_E_CONFIG, "%s: offloading experts needs executor=layers", what(c)) : 0;
     }
     if (!m) {
         return err_set(e, SIM_E_CONFIG, "executor: layers are those of a model: give --model");
     }
     if (!offloads(c)) {
-        return c->experts_gpu_layers == 0 ? 0 : err_set(e, SIM_E_CONFIG, "experts.gpu_layers: needs offloaded experts, "
-                                                        "experts.rate below 1");
+        return check_resident(c, e);
     }
     if (m->experts == 0) {
-        return err_set(e, SIM_E_CONFIG, "experts.rate: %s is no mixture of experts", m->name);
+        return err_set(e, SIM_E_CONFIG, "%s: %s is no mixture of experts", what(c), m->name);
     }
     if (slots_of(c, m) == 0 && (c->experts_rate > 0 || c->experts_shallow == 0)) {
         return err_set(e, SIM_E_CONFIG, "experts.rate: %g of the %u experts of a layer leave no slot",
@@ -145,32 +164,54 @@ static int open_routes(struct expert_run *x, const struct run_config *c, const s
     return routes_open(&x->routes, c->experts_routes, &env, e) < 0 ? err_wrap(e, "experts.routes: ") : 0;
 }
 
-static int open_offload(struct expert_run *x, struct layers_config *lc, const struct run_config *c,
-                        const struct gpu_profile *g, struct arena *a, struct err *e)
+static int open_store(struct layers_config *lc, const struct run_config *c, struct arena *a, struct err *e)
 {
     const struct llm_shape *m = lc->llm;
 
-    if (open_routes(x, c, m, e) < 0 || store_settings(&lc->store, c, m, g, a, e) < 0 ||
-        evict_open(c->experts_evict, &lc->evict, &lc->evict_st, a, e) < 0 ||
+    if (evict_open(c->experts_evict, &lc->evict, &lc->evict_st, a, e) < 0 ||
         prefetch_open(c->experts_prefetch, &lc->prefetch, &lc->prefetch_st, a, e) < 0 ||
         miss_open(c->experts_miss, &lc->miss, &lc->miss_st, a, e) < 0) {
         return e->code;
     }
-    lc->source = x->routes;
     if (c->experts_gpu_layers > 0 && !lc->miss->cpu_s) {
         return err_set(e, SIM_E_CONFIG, "experts.gpu_layers: experts.miss=%s does not say how fast the CPU is; cpu and hybrid do",
                        lc->miss->name);
     }
     lc->gpu_layers = (uint32_t)c->experts_gpu_layers;
+    lc->weight_scale = bits_of(c, m) / 8 / dtype_bytes(m->weight_dtype);
+    lc->expert_params = llm_layer(m).expert;
+    return 0;
+}
+
+static int open_nested(struct expert_run *x, struct layers_config *lc, const struct run_config *c, struct err *e)
+{
+    if (nested_settings(&x->nested, c, lc->llm, e) < 0) {
+        return e->code;
+    }
+    x->nested.h2d_bytes_per_s = lc->store.h2d_bytes_per_s;
+    x->nested.call_ns = lc->store.call_ns;
+    x->nested.shared = lc->store.shared;
+    for (uint32_t i = 0; i < x->nested.planes.planes; i++) {
+        x->nested.calls[i] = calls_of(c, x->nested.planes.bytes[i]);
+    }
+    lc->nested = &x->nested;
+    return 0;
+}
+
+static int open_offload(struct expert_run *x, struct layers_config *lc, const struct run_config *c,
+                        const struct gpu_profile *g, struct arena *a, struct err *e)
+{
+    if (open_routes(x, c, lc->llm, e) < 0 || store_settings(&lc->store, c, lc->llm, g, a, e) < 0) {
+        return e->code;
+    }
+    lc->source = x->routes;
     lc->calibration = (uint32_t)c->experts_calibration;
     lc->overlap = c->experts_overlap;
     lc->host_s = c->experts_host_s;
     lc->start_empty = c->experts_start == EXPERTS_START_EMPTY;
-    lc->weight_scale = bits_of(c, m) / 8 / dtype_bytes(m->weight_dtype);
-    lc->expert_params = llm_layer(m).expert;
     lc->seed = (uint64_t)c->seed;
     lc->replication = (uint32_t)c->replication;
-    return 0;
+    return nested_asked(c) ? open_nested(x, lc, c, e) : open_store(lc, c, a, e);
 }
 
 int experts_open(struct expert_run *x, const struct run_config *c, const struct llm_shape *m,
@@ -220,7 +261,7 @@ bool experts_oracle(const struct expert_run *x)
 {
     const struct layers_config *c = &x->layers.cfg;
 
-    return x->open && x->routes && ((c->evict->needs | c->prefetch->needs | c->miss->needs) & EXPERTS_FUTURE);
+    return x->open && x->routes && !c->nested && ((c->evict->needs | c->prefetch->needs | c->miss->needs) & EXPERTS_FUTURE);
 }
 
 static size_t list_metrics(const struct expert_run *x, struct metric *m)
@@ -271,7 +312,8 @@ int experts_metrics(const struct expert_run *x, struct run_result *ret, struct a
         return err_set(e, SIM_E_NOMEM, "out of memory for the metrics of experts");
     }
     memcpy(m, ret->metrics, ret->n_metrics * sizeof *m);
-    ret->n_metrics += list_metrics(x, m + ret->n_metrics);
+    ret->n_metrics += x->layers.cfg.nested ? nested_metrics(&x->layers, m + ret->n_metrics)
+                                           : list_metrics(x, m + ret->n_metrics);
     ret->metrics = m;
     return 0;
 }

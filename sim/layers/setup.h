@@ -12,6 +12,7 @@
 struct expert_run {
     bool open;
     struct layers layers;
+    struct nested_config nested; /* with experts.planes */
     struct routes *routes; /* NULL = nothing is offloaded */
 };
 

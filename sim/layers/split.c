@@ -20,7 +20,8 @@ int split_wanted(struct layers *x, const struct batch_shape *shape, struct err *
 {
     const struct routing *r = &x->routing;
 
-    if (!x->cfg.source || !x->cfg.prefetch->split || r->n_prefill > 0 || r->n_tok < 2 || r->n_tok != shape->n_decode) {
+    if (!x->cfg.source || x->cfg.nested || !x->cfg.prefetch->split || r->n_prefill > 0 || r->n_tok < 2 ||
+        r->n_tok != shape->n_decode) {
         return 0;
     }
     if (!reach(x, r->n_tok)) {
