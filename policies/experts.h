@@ -54,6 +54,8 @@ struct expert_services {
     /* The same, not urgent, by a predictor that takes `seconds` to say so: the copy comes into line then, if
      * the layer's gate has not decided before. At most once per expert and gate. */
     bool (*want_after)(void *ctx, uint32_t layer, uint32_t expert, double seconds);
+    /* Nothing that was named counts any more, but for copies on the wire: for those that make their list anew. */
+    void (*forget)(void *ctx);
     /* Copies to the GPU that wait for their turn. */
     uint32_t (*copies_waiting)(void *ctx);
     /* Until the copy of `expert` on the wire is through, if nothing slows it down; HUGE_VAL when it is not on the

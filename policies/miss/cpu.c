@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A missed expert is computed on the CPU, beside the resident ones on the GPU (Fiddler, kTransformers):
- * nothing is loaded. */
+ * A missed expert is computed on the CPU, beside the resident ones on the GPU (kTransformers): nothing is
+ * loaded. Fiddler (arXiv 2402.07033, section 3.2) loads it where the copy and the GPU take less than the CPU, which is
+ * when many tokens want it: cheaper=on. */
 #include "policies/miss/cpu_cost.h"
 
 struct cpu {
     struct cpu_cost cost;
     int64_t most;
-    bool join;
+    bool join, cheaper;
 };
 
 static const struct opt_row cpu_options[] = {
@@ -17,6 +18,8 @@ static const struct opt_row cpu_options[] = {
     {.name = "join", .type = OPT_BOOL, .offset = offsetof(struct cpu, join), .min = 1, .max = 0, .def = "off",
      .help = "an expert whose copy is on the wire is waited for; off computes it here, and the copy serves later "
              "tokens"},
+    {.name = "cheaper", .type = OPT_BOOL, .offset = offsetof(struct cpu, cheaper), .min = 1, .max = 0, .def = "off",
+     .help = "an expert is loaded instead where its copy and the GPU take less time than the CPU (Fiddler)"},
     OPT_END,
 };
 
@@ -28,11 +31,17 @@ static int cpu_init(void *st, const struct expert_env *env, struct err *e)
     return 0;
 }
 
+static bool loads(const struct cpu *c, const struct expert_view *v, uint32_t load)
+{
+    return (c->most > 0 && load > c->most) ||
+           (c->cheaper && v->env.load_s + v->ops->gpu_s(v->ctx, 1, load) < cpu_cost_s(&c->cost, load, false));
+}
+
 static bool goes_to_cpu(const struct cpu *c, const struct expert_view *v, const struct layer_work *w, uint32_t expert)
 {
     uint32_t item = expert_item(v, w->layer, expert);
     return !expert_is_here(v, item) && !(c->join && v->state[item] == EXPERT_IN_FLIGHT) &&
-           (c->most == 0 || w->load[expert] <= c->most);
+           !loads(c, v, w->load[expert]);
 }
 
 static void cpu_decide(void *st, const struct expert_view *v, struct layer_work *w)

@@ -201,7 +201,7 @@ const struct opt_row run_options[] = {
      "How a step becomes time.", executor_choices},
     {"experts.rate", OPT_DOUBLE, FIELD(experts_rate), 0, 1, "1", "1",
      "Share of each layer's routed experts that GPU memory holds (the cache rate of BuddyMoE and others); "
-     "the rest stays in host memory and is copied over PCIe. 1 offloads nothing.", NULL},
+     "the rest stays in host memory and is copied over PCIe. 1 offloads nothing; 0 is for experts.miss=cpu.", NULL},
     {"experts.bits", OPT_DOUBLE, FIELD(experts_bits), 0, 32, "0", "1",
      "Bits per weight of an expert, scales included (4.5 for a Q4 file); 0 is the weight type's.", NULL},
     {"experts.global", OPT_BOOL, FIELD(experts_global), ANY, "off", NULL,

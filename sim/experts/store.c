@@ -111,9 +111,9 @@ int store_init(struct store *s, const struct store_config *c, struct expert_view
     *s = (struct store){.cfg = *c, .arena = a, .view = view, .items = c->layers * c->experts,
                         .rooms = c->global ? 1 : c->layers, .half = EXPERT_NONE,
                         .line = {{EXPERT_NONE, EXPERT_NONE, 0}, {EXPERT_NONE, EXPERT_NONE, 0}}};
-    if ((c->slots == 0 && c->shallow == 0) || c->pieces == 0 || c->pieces > STORE_PIECES) {
-        return err_set(e, SIM_E_CONFIG, "the expert store needs a slot per room and 1 to %d pieces per expert: "
-                       "%u and %u are given", STORE_PIECES, c->slots, c->pieces);
+    if (c->pieces == 0 || c->pieces > STORE_PIECES) {
+        return err_set(e, SIM_E_CONFIG, "the expert store needs 1 to %d pieces per expert: %u are given", STORE_PIECES,
+                       c->pieces);
     }
     s->client = (struct flow_client){.ended = piece_ended, .started = on_started, .ctx = s};
     s->fabric = c->shared ? c->shared->fabric : fabric_new(a);
@@ -563,6 +563,14 @@ void store_gate(struct store *s, uint32_t layer)
     }
     forget_later(s, layer);
     give_up_half(s, layer);
+}
+
+void store_forget(struct store *s)
+{
+    while (s->line[0].n > 0) {
+        take_out(s, s->line[0].first);
+    }
+    memset(s->held, 0, s->items);
 }
 
 /* ---- invariants ---- */

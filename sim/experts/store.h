@@ -17,7 +17,7 @@
 struct store_config {
     uint32_t layers, experts;
     bool global;           /* one room for all layers */
-    uint32_t slots;        /* of a room, on the average */
+    uint32_t slots;        /* of a room, on the average; 0 = nothing is ever here (the CPU computes all) */
     uint32_t shallow;      /* the first rooms hold all experts of theirs, the others share what is left (Fate);
                               with slots = 0 they have none */
     double expert_bytes;
@@ -110,6 +110,8 @@ double store_link_free_s(const struct store *s, bool demands, sim_ns now);
 void store_need(struct store *s, uint32_t item, bool needed);
 /* A prefetcher has named `item` for a gate to come: it stays until then, unless a demand needs the slot. */
 void store_hold(struct store *s, uint32_t item);
+/* What prefetchers have named is void: guesses leave the line, holds end; what is on the wire comes. */
+void store_forget(struct store *s);
 /* The gate of `layer` has decided: what a prefetcher asked for and nobody needs is taken out of the line,
  * and holds on the layer's experts end; a guess that is half here and that nobody needs is given up. */
 void store_gate(struct store *s, uint32_t layer);

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "sim/layers/moe.h"
 #include "sim/layers/split.h"
@@ -48,6 +49,15 @@ static bool want_after(void *ctx, uint32_t layer, uint32_t expert, double second
     }
     store_request_later(&x->store, item, moe_now(x) + (sim_ns)llround(seconds * 1e9));
     return false;
+}
+
+static void forget(void *ctx)
+{
+    struct layers *x = ctx;
+
+    memset(x->named, 0, (size_t)x->view.env.layers * x->view.env.experts);
+    memset(x->any_named, 0, x->view.env.layers * sizeof *x->any_named);
+    store_forget(&x->store);
 }
 
 static uint32_t copies_waiting(void *ctx)
@@ -101,7 +111,8 @@ static uint64_t next_use(void *ctx, uint32_t item)
 }
 
 static const struct expert_services services = {
-    .predict = predict, .path = path, .want = want, .want_after = want_after, .copies_waiting = copies_waiting,
+    .predict = predict, .path = path, .want = want, .want_after = want_after, .forget = forget,
+    .copies_waiting = copies_waiting,
     .arrives_s = arrives_s, .link_free_s = link_free_s, .gpu_s = gpu_s, .layer_s = layer_s, .cpu_s = cpu_s, .next_use = next_use,
 };
 

@@ -279,8 +279,9 @@ static int wait_for_copy(struct layers *x, uint32_t m, struct err *e)
     sim_tick to;
 
     if (next == SIM_NEVER && x->view.slots[expert_room_of(&x->view, expert_item(&x->view, m, 0))] == 0) {
-        return err_set(e, SIM_E_CONFIG, "experts.shallow leaves MoE layer %u no slot, and experts.miss=%s waits for its "
-                       "experts: take one that computes them on the CPU", m, x->cfg.miss->name);
+        return err_set(e, SIM_E_CONFIG, "experts.%s leaves MoE layer %u no slot, and experts.miss=%s waits for its "
+                       "experts: take one that computes them on the CPU", x->cfg.store.shallow > 0 ? "shallow" : "rate", m,
+                       x->cfg.miss->name);
     }
     if (next == SIM_NEVER) {
         return err_set(e, SIM_E_CHECK, "MoE layer %u waits for experts, and none is on its way", m);

@@ -86,7 +86,7 @@ static int check(const struct run_config *c, const struct llm_shape *m, const st
     if (m->experts == 0) {
         return err_set(e, SIM_E_CONFIG, "%s: %s is no mixture of experts", what(c), m->name);
     }
-    if (slots_of(c, m) == 0 && (c->experts_rate > 0 || c->experts_shallow == 0)) {
+    if (slots_of(c, m) == 0 && c->experts_rate > 0) {
         return err_set(e, SIM_E_CONFIG, "experts.rate: %g of the %u experts of a layer leave no slot",
                        c->experts_rate, m->experts);
     }

@@ -3,7 +3,7 @@ $ steelyard list evictions | cut -d' ' -f1 | tr '\n' ' '
 1> activation arc belady lfu lru mrs plec static 
 1> (no newline at the end)
 $ steelyard list prefetches | cut -d' ' -f1 | tr '\n' ' '
-1> all cross-layer impact next-gate none path plec pre-attention pre-gated stride top-score 
+1> all cross-layer eam impact next-gate none path plec pre-attention pre-gated stride top-score 
 1> (no newline at the end)
 $ steelyard list misses | cut -d' ' -f1 | tr '\n' ' '
 1> buddy cpu hybrid random skip wait 
@@ -15,7 +15,8 @@ $ steelyard explain buddy.tau
 $ steelyard explain experts.rate
 1> experts.rate: number, 0 to 1, default 1
 1>   Share of each layer's routed experts that GPU memory holds (the cache rate of BuddyMoE and
-1>   others); the rest stays in host memory and is copied over PCIe. 1 offloads nothing.
+1>   others); the rest stays in host memory and is copied over PCIe. 1 offloads nothing; 0 is for
+1>   experts.miss=cpu.
 1>   set: --set experts.rate=...   or STEELYARD_EXPERTS__RATE=...   or "experts.rate": ... in a config file
 $ printf 'time_s,prompt_tokens,output_tokens\n0,30,20\n0.1,40,10\n' > t.csv
 $ echo '{"trace": "t.csv", "model": "deepseek-v2-lite", "gpu": "a100-80g", "executor": "layers", "experts": {"rate": 0.5}, "check": true}' > o.json

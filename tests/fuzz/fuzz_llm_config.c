@@ -26,7 +26,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check(llm_active_params(&m));
         check(llm_weight_bytes(&m));
         check(llm_kv_bytes_per_tok_rank(&m, 3));
-        if (llm_active_params(&m) > llm_params(&m) || llm_moe_layers(&m) > m.layers) {
+        uint32_t sparse = 0;
+        for (uint32_t l = 0; l < m.layers; l++) {
+            sparse += llm_is_moe(&m, l);
+        }
+        if (llm_active_params(&m) > llm_params(&m) || llm_moe_layers(&m) > m.layers || sparse != llm_moe_layers(&m)) {
             abort();
         }
     } else if (e.code == 0 || e.msg[0] == '\0') {

@@ -349,6 +349,41 @@ static void test_layers_of_the_cpu(void **state)
     close_hand(&h);
 }
 
+/* No expert is on the GPU: shared experts end at 1150, the CPU's four at 1500, head 1520. A policy that would load one
+ * is told that there is no place. */
+static void test_all_on_cpu(void **state)
+{
+    (void)state;
+    struct hand h;
+    open_hand(&h, 1, 0, "none", "cpu{dram=1e9,flops=1e18,first_us=0}", NULL);
+    assert_int_equal(step(&h, 0, 5), 1520);
+    assert_int_equal(h.x.n.cpu_pairs, 4);
+    close_hand(&h);
+    open_hand(&h, 1, 0, "none", "wait", NULL);
+    struct batch_shape b = {.n_decode = 1, .decode_ctx_tok = 1};
+    struct expert_token tok = {.sequence = 3, .position = 5};
+    sim_tick t = 0;
+    assert_int_equal(layers_run(&h.x, &b, &tok, 1, 0, &t, &h.e), SIM_E_CONFIG);
+    assert_non_null(strstr(h.e.msg, "experts.rate leaves MoE layer 0 no slot"));
+    close_hand(&h);
+}
+
+/* Fiddler: a load takes 110 and the kernel 10; the CPU 100 at a byte per ns, 200 at half of that. So the
+ * slower CPU loads both: as test_wait. */
+static void test_cheaper(void **state)
+{
+    (void)state;
+    struct hand h;
+    open_hand(&h, 1, 2, "none", "cpu{dram=1e9,flops=1e18,first_us=0,cheaper=on}", NULL);
+    assert_int_equal(step(&h, 0, 5), 1320);
+    assert_int_equal(h.x.n.cpu_pairs, 2);
+    close_hand(&h);
+    open_hand(&h, 1, 2, "none", "cpu{dram=0.5e9,flops=1e18,first_us=0,cheaper=on}", NULL);
+    assert_int_equal(step(&h, 0, 5), 1420);
+    assert_int_equal(h.x.n.cpu_pairs, 0);
+    close_hand(&h);
+}
+
 static void test_skip(void **state)
 {
     (void)state;
@@ -519,7 +554,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_agrees_with_whole), cmocka_unit_test(test_expert_kernel), cmocka_unit_test(test_table),
         cmocka_unit_test(test_wait), cmocka_unit_test(test_wait_three),
-        cmocka_unit_test(test_host_loop), cmocka_unit_test(test_whole_layers), cmocka_unit_test(test_whole_layers_kept), cmocka_unit_test(test_layers_of_the_cpu), cmocka_unit_test(test_cpu),
+        cmocka_unit_test(test_host_loop), cmocka_unit_test(test_whole_layers), cmocka_unit_test(test_whole_layers_kept), cmocka_unit_test(test_layers_of_the_cpu), cmocka_unit_test(test_cpu), cmocka_unit_test(test_all_on_cpu),
+        cmocka_unit_test(test_cheaper),
         cmocka_unit_test(test_skip), cmocka_unit_test(test_no_substitute),
         cmocka_unit_test(test_sure_prefetch_takes_nobody_out), cmocka_unit_test(test_halves), cmocka_unit_test(test_timeline), cmocka_unit_test(test_hit_rates),
     };

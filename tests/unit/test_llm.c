@@ -54,6 +54,7 @@ static void published_totals(void **unused)
         {"mixtral-8x7b", 46.703},  {"qwen2-57b-a14b", 57.41},  {"qwen2.5-7b", 7.616},     {"qwen3-32b", 32.762},
         {"qwen3-14b", 14.768},     {"mistral-nemo", 12.248},
         {"qwen2.5-3b", 3.086},    {"qwen3-30b-a3b", 30.532}, {"opt-13b", 12.853},       {"opt-66b", 65.718},
+        {"deepseek-v2.5", 235.741},
         {"deepseek-v2-lite", 15.706}, {"deepseek-v3", 671.0},
         {"bloom-176b", 176.247},   {"llama-3.1-405b", 405.853}, {"qwen2-72b", 72.706},
         {"qwen3-8b", 8.191},       {"qwen3-0.6b", 0.596},     {"qwen3-235b-a22b", 235.094},
