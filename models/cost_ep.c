@@ -10,6 +10,8 @@
  *   - dispatch sends a token in fp8 with a scale per 128 values, combine gets it back in 16 bit
  *     (DeepEP README), once per expert (low-latency kernels) or once per node and from there over NVLink
  *     (normal kernels, routing limited to 4 nodes: models/reach.h);
+ *   - a transfer has a part that does not grow with its tokens (start_us), which the published bandwidths of a test of 128
+ *     tokens contain;
  *   - with overlap the batch is cut in two, and weights are read twice. Either a half computes while the other travels
  *     (DeepSeek's dual batches): the longer of both. Or, with attn_cores, two streams share the chip: attention of a
  *     half on that share of the cores beside gate, dispatch, experts and combine of the other on the rest
@@ -31,7 +33,7 @@ struct ep_state {
     /* options */
     const char *base_spec;
     int64_t ranks, redundant, shared_ranks, kernel, overlap, draft;
-    double imbalance, dispatch_gb_s, combine_gb_s, floor_us, attn_cores, layer_us;
+    double imbalance, dispatch_gb_s, combine_gb_s, floor_us, start_us, attn_cores, layer_us;
     /* from init: what a rank computes with all cores; the two streams' shares of them */
     const struct cost_ops *base;
     void *whole, *attn, *moe;
@@ -77,6 +79,9 @@ static const struct opt_row ep_options[] = {
      "Bandwidth of a rank in combine; 0 = DeepEP's on H800.", NULL},
     {"floor_us", OPT_DOUBLE, offsetof(struct ep_state, floor_us), 0, 1e6, "20", "us",
      "No dispatch or combine is shorter; DeepEP publishes none for few tokens: a guess.", NULL},
+    {"start_us", OPT_DOUBLE, offsetof(struct ep_state, start_us), 0, 1e6, "0", "us",
+     "Part of a dispatch and of a combine that does not grow with the tokens. The bandwidths are those of 128 tokens a rank, start "
+     "included.", NULL},
     {"layer_us", OPT_DOUBLE, offsetof(struct ep_state, layer_us), 0, 1e6, "0", "us",
      "Time of a layer's attention path beside its large kernels, of each half batch again.", NULL},
     {"draft", OPT_INT, offsetof(struct ep_state, draft), 0, 8, "0", "tok",
@@ -216,13 +221,22 @@ static double experts_s(const struct ep_state *s, const struct cost_expert *x, c
     return cost_experts_s(x, or_else(b->spread.active, s->local * (1 - miss)), fmax(routed, shared), 1);
 }
 
+/* Tokens a rank at which DeepEP and CANN published their low-latency operators. */
+#define TEST_TOK 128
+
+/* One way; `token_s` of a token at the published size. */
+static double one_way_s(const struct ep_state *s, double token_s, double n)
+{
+    double start_s = fmin(s->start_us * 1e-6, TEST_TOK * token_s);
+
+    return n > 0 ? fmax(start_s + n * (token_s - start_s / TEST_TOK), s->floor_us * 1e-6) : 0;
+}
+
 /* Dispatch and combine of one layer, n tokens that fall as those of b do. */
 static double transfer_s(const struct ep_state *s, const struct batch_shape *b, double n)
 {
-    double floor_s = n > 0 ? s->floor_us * 1e-6 : 0;
-
     n *= or_else(b->spread.arrive, s->imbalance) / or_else(b->spread.link, 1);
-    return fmax(n * s->move.dispatch_s, floor_s) + fmax(n * s->move.combine_s, floor_s);
+    return one_way_s(s, s->move.dispatch_s, n) + one_way_s(s, s->move.combine_s, n);
 }
 
 static sim_wide ticks(double seconds, int64_t times)
@@ -296,15 +310,16 @@ static sim_wide attention_stream(const struct ep_state *s, const struct batch_sh
     return c->base - rest + (cut > 0 ? cut : 0) + 2 * ticks(s->layer_us * 1e-6, s->layers);
 }
 
-/* Gate, dispatch, experts and combine of both halves. */
+/* Gate, dispatch, experts and combine of both halves, as if every layer had them: where they are the longer stream, attention of the few
+ * dense layers, which nothing hides, counts as long as they do. */
 static sim_wide expert_stream(const struct ep_state *s, const struct batch_shape *b)
 {
     struct batch_shape half = half_of(b);
     struct cost_parts p;
 
     s->base->parts(s->moe, &half, &p);
-    return 2 * (sim_wide)s->moe_layers * p.shared +
-           ticks(experts_s(s, &p.expert, &half) + transfer_s(s, b, tokens_of(b) / 2), 2 * s->moe_layers);
+    return 2 * (sim_wide)s->layers * p.shared +
+           ticks(experts_s(s, &p.expert, &half) + transfer_s(s, b, tokens_of(b) / 2), 2 * s->layers);
 }
 
 static void two_streams(const struct ep_state *s, const struct batch_shape *b, struct cost_affine *ret)

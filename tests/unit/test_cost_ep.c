@@ -145,8 +145,30 @@ static void test_line(void **state)
     check_line("ep{ranks=64,overlap=on}");
     check_line("ep{ranks=64,overlap=on,dispatch_gb_s=5,combine_gb_s=5}");
     check_line("ep{ranks=64,overlap=auto,dispatch_gb_s=5,combine_gb_s=5}");
-    check_line("ep{ranks=64,overlap=auto,attn_cores=0.6,draft=1,layer_us=20}");
+    check_line("ep{ranks=64,overlap=auto,attn_cores=0.6,draft=1,layer_us=20,start_us=20}");
     check_line("ep{ranks=320,redundant=32,shared_ranks=32,overlap=on,attn_cores=0.667,draft=2,dispatch_gb_s=9,combine_gb_s=9}");
+}
+
+/* 30 us to start, of the 77.2 us of 128 tokens at 98 GB/s and of the 115.6 at 127: at 128 tokens nothing changes, 64 take
+ * 30 + 23.6 and 30 + 42.8 us, and one token hardly more than the start. */
+static void test_start(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t n;
+        double us;
+    } want[] = {{128, 77.2 + 115.6}, {64, 60 + 23.6 + 42.8}, {1, 60 + 0.369 + 0.669}};
+    struct model slow, fast;
+
+    model_open(&slow, "deepseek-v3", "h100", 1, "ep{ranks=8,start_us=30,floor_us=0}");
+    model_open(&fast, "deepseek-v3", "h100", 1, "ep{ranks=8,dispatch_gb_s=1e5,combine_gb_s=1e5,floor_us=0}");
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        double us = 1e6 * (seconds(&slow, decodes(want[i].n, 4096)) - seconds(&fast, decodes(want[i].n, 4096)));
+
+        assert_true(fabs(us / (58 * want[i].us) - 1) < 0.005);
+    }
+    model_close(&slow);
+    model_close(&fast);
 }
 
 /* 256 decodes at 40,000 tokens, attention on half of the cores: 256 * 40000 pairs of 2*128*1088 operations at a quarter of
@@ -166,11 +188,11 @@ static void test_streams(void **state)
     model_close(&m);
     model_close(&whole);
     /* 8 GB/s: the other stream is the longer one: transfers of 128 tokens twice, 1024 pairs on half of the cores, a shared
-     * expert of 44 MB read twice; around it three dense layers of 396 MB twice, the head, 0.2 ms and 4 us a sequence of the host. */
+     * expert of 44 MB read twice, in each of 61 layers; around it three dense layers of 396 MB twice, the head, 0.2 ms and 4 us a sequence of the host. */
     model_open(&m, "deepseek-v3", "h100", 1, "ep{ranks=64,overlap=on,attn_cores=0.5,dispatch_gb_s=8,combine_gb_s=8}");
-    double moved_s = 58 * 256.0 * 8 * (7392 + 14336) / 8e9;
-    double read_s = (58 * 2 * 44.04e6 + 3 * 2 * 396.4e6 + 129280 * 7168 * 2.0) / (0.8 * 3.35e12), host_s = 200e-6 + 256 * 4e-6;
-    double pairs_s = 58 * 2 * 1024 * 6.0 * 7168 * 2048 / (0.8 * 1978.9e12 / 2);
+    double moved_s = 61 * 256.0 * 8 * (7392 + 14336) / 8e9;
+    double read_s = (61 * 2 * 44.04e6 + 3 * 2 * 396.4e6 + 129280 * 7168 * 2.0) / (0.8 * 3.35e12), host_s = 200e-6 + 256 * 4e-6;
+    double pairs_s = 61 * 2 * 1024 * 6.0 * 7168 * 2048 / (0.8 * 1978.9e12 / 2);
     assert_true(fabs(seconds(&m, decodes(256, 4096)) / (moved_s + read_s + pairs_s + host_s) - 1) < 0.01);
     model_close(&m);
 }
@@ -276,6 +298,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_transfers), cmocka_unit_test(test_normal), cmocka_unit_test(test_one_rank),
         cmocka_unit_test(test_spread), cmocka_unit_test(test_order),
+        cmocka_unit_test(test_start),
         cmocka_unit_test(test_streams),
         cmocka_unit_test(test_shared_ranks),
         cmocka_unit_test(test_draft),

@@ -20,14 +20,16 @@ static const struct machine h800 = {"h100", "fp8"}; /* the same chip but for NVL
 /* The chip's kernels by its profile, none of NVIDIA's floors and no host between steps (metadata and sampling are on the
  * NPU): what a layer takes beside its large kernels is layer_us.
  * Decode: 320 ranks, 256 routed experts, 32 copies of hot ones, 32 ranks with the shared one; fused dispatch and combine at EP256, 54 and
- * 103 GB/s; attention has 16 of 24 cube cores while the halves of a batch overlap; one token is guessed. Two numbers of the paper are put
- * in: layer_us makes a layer at a batch of 96 last its 1,260 us, the imbalance makes microbatches worth its 9.4 % there.
+ * 103 GB/s; attention has 16 of 24 cube cores while the halves of a batch overlap; one token is guessed. Three numbers of the paper are
+ * put in: the imbalance makes a layer at a batch of 96 last its 1,260 us, layer_us makes microbatches worth its 9.4 % there, start_us, to
+ * five microseconds, its 5.8 % at 64.
  * Prefill: EP32; bandwidths between those of EP8 and EP256 by the logarithm; eff_gemm makes an NPU do its 6,688 tokens a second. */
 #define ASCEND_BASE "base=roofline{kernel_us=0,attn_us=0,step_us=0,seq_us=0"
 #define DECODE_320                                                                                 \
-    ASCEND_BASE "},ranks=320,redundant=32,shared_ranks=32,dispatch_gb_s=54,combine_gb_s=103,floor_us=1.2,"  \
-                "attn_cores=0.667,layer_us=129,imbalance=1.835"
-#define PREFILL_32 ASCEND_BASE ",eff_gemm=0.397},ranks=32,redundant=32,dispatch_gb_s=64.2,combine_gb_s=119.8"
+    ASCEND_BASE "},ranks=320,redundant=32,shared_ranks=32,dispatch_gb_s=54,combine_gb_s=103,start_us=25,"  \
+                "attn_cores=0.667,layer_us=90,imbalance=2"
+#define PREFILL_32                                                                                 \
+    ASCEND_BASE ",eff_gemm=0.397},ranks=32,redundant=32,dispatch_gb_s=64.2,combine_gb_s=119.8,start_us=25"
 
 struct load {
     const struct machine *on;
