@@ -83,6 +83,7 @@ struct cost_spread {
     uint32_t ranks, redundant; /* copies on top of the experts, over all ranks */
     uint32_t per_node;
     bool node_copies;   /* a token travels once per node, not once per expert */
+    bool halves;        /* two half batches take turns */
     double imbalance;   /* what it assumes where nothing is known */
     double bytes_per_s; /* that a rank receives */
 };

@@ -83,7 +83,7 @@ struct run_config {
     /* experts spread over ranks */
     const char *placement_policy; /* "placement.policy"; NULL = the cost model's own assumption */
     int64_t placement_replica;    /* "placement.replica": enum replica_choice */
-    int64_t placement_groups, placement_every, placement_window, placement_hold;
+    int64_t placement_node, placement_groups, placement_every, placement_window, placement_hold;
     int64_t placement_layers, placement_sample;
     bool placement_overlap;
     double placement_share, placement_link, placement_node_link;

@@ -9,7 +9,13 @@
  * others; the rows "on other seeds" are means over 8 draws (tests/accuracy/router_fit.c), the rest over two,
  * and their errors are those of the draws they were fitted to. None of these says anything about c:
  * .96 is DeepSeek's, taken for fine-grained experts, and .45 stands for coarse ones, whose mutual
- * information between layers is 5 to 20 times lower (counts published with OLMoE). */
+ * information between layers is 5 to 20 times lower (counts published with OLMoE).
+ *
+ * deepseek-v3 is a stand-in, as no tokens of it were there to fit: the parameters of qwen3-30b-a3b, of those fitted
+ * the one with the most and smallest experts that was trained, like it, with balance over batches and not inside
+ * sequences; its own limit on groups; and sigma_a so that 4096 tokens of as many sequences load experts with a
+ * coefficient of variation of 1.28, as TensorRT-LLM counted on DeepSeek-R1 (tech blog 4, table 1: 164.1 of 128).
+ * What else that table says is compared in results/reproduce/placement.md. */
 #include "traces/routes_synth.h"
 
 #include <string.h>
@@ -56,8 +62,12 @@ const struct router_preset router_presets[] = {
     {"switch-base-32", {32, 1, 6}, 15, 0, .305, .45, .93, .22, FINE, SWITCH},
     {"switch-base-64", {64, 1, 6}, 15, 0, .305, .45, .93, .22, FINE, SWITCH},
     {"switch-base-128", {128, 1, 6}, 15, 0, .305, .45, .93, .22, FINE, SWITCH},
+    {"deepseek-v3", {256, 8, 58}, 9, .46, .533, .313, .804, .172, FINE,
+     "not fitted but pieced together: qwen3-30b-a3b, routing limited to 4 of 8 groups, skew as published for R1"},
     {NULL, {0, 0, 0}, 0, 0, 0, 0, 0, 0, 0, NULL},
 };
+
+const struct router_limit router_limits[] = {{"deepseek-v3", 8, 4}, {NULL, 0, 0}};
 
 const struct router_preset *router_preset_find(const char *name)
 {

@@ -33,7 +33,7 @@ struct slot {
 struct synth_router {
     /* options */
     const char *preset;
-    int64_t experts, top_k, layers, dim, weights_seed, domains, domain_run;
+    int64_t experts, top_k, layers, dim, weights_seed, domains, domain_run, groups, top_groups;
     double sigma_a, w_q, w_f, rho, sigma_n, c, temperature, domain_share, domain_drift, drift_tok;
     /* at work */
     struct routes_shape shape;
@@ -42,6 +42,7 @@ struct synth_router {
     float *u;     /* [layers][experts][dim] */
     float *a;     /* [layers][experts] */
     float *score; /* of the last answer */
+    float *open;  /* the same, without groups that are closed to it; NULL = there are none */
     struct slot *slots;
     float *slot_z;
 };
@@ -65,6 +66,10 @@ static const struct opt_row synth_rows[] = {
     {"rho", OPT_DOUBLE, FIELD(rho), -1, 0.999, OF_PRESET, "1", "How much of it carries over.", NULL},
     {"sigma_n", OPT_DOUBLE, FIELD(sigma_n), -1, 10, OF_PRESET, "1", "Noise of each score.", NULL},
     {"c", OPT_DOUBLE, FIELD(c), -1, 1, OF_PRESET, "1", "Share that all layers have in common.", NULL},
+    {"groups", OPT_INT, FIELD(groups), -1, ROUTE_EXPERTS_MAX, OF_PRESET, "1",
+     "Groups of experts, of which a token uses the best by the sum of their two highest scores (DeepSeek-V3); 0: none.",
+     NULL},
+    {"top_groups", OPT_INT, FIELD(top_groups), -1, ROUTE_EXPERTS_MAX, OF_PRESET, "1", "Groups of a token.", NULL},
     {"temperature", OPT_DOUBLE, FIELD(temperature), 1e-3, 1e3, "1", "1",
      "Of the softmax that makes gate weights from scores.", NULL},
     {"weights_seed", OPT_INT, FIELD(weights_seed), 0, 9.2e18, "0", "1",
@@ -121,6 +126,12 @@ static void take_preset(struct synth_router *s, const struct router_preset *p)
     otherwise(&s->rho, p->rho);
     otherwise(&s->sigma_n, p->sigma_n);
     otherwise(&s->c, p->c);
+    for (const struct router_limit *l = router_limits; l->preset && s->groups < 0; l++) {
+        if (strcmp(l->preset, p->name) == 0) {
+            s->groups = l->groups;
+            s->top_groups = s->top_groups < 0 ? l->top_groups : s->top_groups;
+        }
+    }
 }
 
 static uint32_t first_of(int64_t option, uint32_t env, const struct router_preset *p, uint32_t preset)
@@ -132,6 +143,24 @@ static bool complete(const struct synth_router *s)
 {
     return s->dim > 0 && s->sigma_a >= 0 && s->w_q >= 0 && s->w_f >= 0 && s->rho >= 0 && s->sigma_n >= 0 &&
            s->c >= 0 && s->shape.experts > 0 && s->shape.top_k > 0 && s->shape.layers > 0;
+}
+
+static int check_groups(const struct synth_router *s, struct err *e)
+{
+    int64_t each = s->groups > 0 ? s->shape.experts / s->groups : 0;
+
+    if (s->groups <= 0) {
+        return 0;
+    }
+    if (s->shape.experts % s->groups != 0 || each < 2) {
+        return err_set(e, SIM_E_CONFIG, "routes synth: groups: %u experts are not %lld groups of two or more",
+                       s->shape.experts, (long long)s->groups);
+    }
+    if (s->top_groups < 1 || s->top_groups > s->groups || s->top_groups * each < s->shape.top_k) {
+        return err_set(e, SIM_E_CONFIG, "routes synth: top_groups: %lld of %lld groups have no %u experts",
+                       (long long)s->top_groups, (long long)s->groups, s->shape.top_k);
+    }
+    return 0;
 }
 
 static int settle(struct synth_router *s, struct routes *r, const struct routes_env *env, struct err *e)
@@ -155,6 +184,9 @@ static int settle(struct synth_router *s, struct routes *r, const struct routes_
     if (s->w_q + s->w_f > 1) {
         return err_set(e, SIM_E_CONFIG, "routes synth: w_q %g and w_f %g are more than 1 together", s->w_q,
                        s->w_f);
+    }
+    if (check_groups(s, e) < 0) {
+        return e->code;
     }
     const char *from = arena_printf(routes_arena(r), "latent-factor router, %s: %s", p ? p->name : "own parameters",
                                     p ? p->provenance : "not fitted");
@@ -199,10 +231,11 @@ static int allocate(struct synth_router *s, struct arena *ar, struct err *e)
     s->u = arena_calloc(ar, n * d, sizeof(float));
     s->a = arena_calloc(ar, n, sizeof(float));
     s->score = arena_calloc(ar, s->shape.experts, sizeof(float));
+    s->open = s->groups > 0 ? arena_calloc(ar, s->shape.experts, sizeof(float)) : s->score;
     size_t slots = SEQUENCES * ((size_t)s->shape.layers + 1);
     s->slots = arena_calloc(ar, slots, sizeof(*s->slots));
     s->slot_z = arena_calloc(ar, slots * NOISE_RUN * d, sizeof(float));
-    if (!s->u || !s->a || !s->score || !s->slots || !s->slot_z) {
+    if (!s->u || !s->a || !s->score || !s->open || !s->slots || !s->slot_z) {
         return err_set(e, SIM_E_NOMEM, "out of memory");
     }
     for (size_t i = 0; i < slots; i++) {
@@ -333,6 +366,39 @@ static void token_vector(struct synth_router *s, uint64_t seq, uint32_t pos, uin
     }
 }
 
+/* ---- groups ---- */
+
+#define CLOSED (-1e30f)
+
+static float two_highest(const float *v, uint32_t n)
+{
+    float a = v[0] > v[1] ? v[0] : v[1], b = v[0] > v[1] ? v[1] : v[0];
+    for (uint32_t i = 2; i < n; i++) {
+        b = v[i] > a ? a : v[i] > b ? v[i] : b;
+        a = v[i] > a ? v[i] : a;
+    }
+    return a + b;
+}
+
+/* A token may use the top_groups best groups (DeepSeek-V3 report, 2.1.2: node-limited routing). */
+static void close_groups(const struct synth_router *s)
+{
+    uint32_t n = (uint32_t)s->groups, each = s->shape.experts / n;
+    float sum[ROUTE_EXPERTS_MAX];
+    for (uint32_t g = 0; g < n; g++) {
+        sum[g] = two_highest(s->score + g * each, each);
+    }
+    for (uint32_t g = 0; g < n; g++) {
+        uint32_t better = 0;
+        for (uint32_t h = 0; h < n; h++) {
+            better += sum[h] > sum[g] || (sum[h] == sum[g] && h < g);
+        }
+        for (uint32_t i = g * each; i < (g + 1) * each; i++) {
+            s->open[i] = better < s->top_groups ? s->score[i] : CLOSED;
+        }
+    }
+}
+
 static void synth_at(void *state, uint64_t seq, uint32_t pos, uint32_t layer, struct route *ret)
 {
     struct synth_router *s = state;
@@ -348,7 +414,11 @@ static void synth_at(void *state, uint64_t seq, uint32_t pos, uint32_t layer, st
         }
         s->score[x] = dot;
     }
-    route_choose(ret, s->score, &s->shape, s->temperature);
+    if (s->groups > 0) {
+        close_groups(s);
+    }
+    route_choose(ret, s->open, &s->shape, s->temperature);
+    ret->score = s->score;
 }
 
 const struct routes_ops routes_synth = {

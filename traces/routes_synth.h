@@ -15,6 +15,12 @@ struct router_preset {
 };
 
 extern const struct router_preset router_presets[];
+/* Presets whose tokens use the best few of so many groups of experts; the others have no groups. */
+struct router_limit {
+    const char *preset; /* NULL ends the list */
+    uint32_t groups, top_groups;
+};
+extern const struct router_limit router_limits[];
 /* By name, or by the name of a model, in any case; NULL = none. */
 const struct router_preset *router_preset_find(const char *name);
 

@@ -15,8 +15,6 @@ static const struct idle_rule {
     {"experts.miss", "experts.rate", "1", "experts.rate below 1"},
     {"experts.global", "experts.rate", "1", "experts.rate below 1"},
     {"placement.", "placement.policy", "", "placement.policy"},
-    {"placement.window", "placement.every", "0", "placement.every"},
-    {"placement.overlap", "placement.every", "0", "placement.every"},
     {"placement.share", "placement.overlap", "false", "placement.overlap=on"},
     {"kv.demote", "kv.offload", "", "kv.offload"},
     {"kv.nvme_tier", "kv.nvme", "0", "kv.nvme"},

@@ -52,7 +52,7 @@ static const struct opt_choice executor_choices[] = {
 
 static const struct opt_choice replica_choices[] = {
     {"round-robin", "in turn: copies share evenly"},
-    {"local", "the nearest: own rank, own node, else in turn"},
+    {"static", "one for each rank: its own, one of its node, else dealt out evenly (SGLang)"},
     {"least-loaded", "on the rank that has least of the layer so far: needs to know all tokens, a bound"},
     {NULL, NULL},
 };
@@ -270,6 +270,8 @@ const struct opt_row run_options[] = {
      "To which copy of its expert a token goes.", replica_choices},
     {"placement.groups", OPT_INT, FIELD(placement_groups), 1, 1024, "1", "1",
      "Groups of experts that are kept on one node where they can be (DeepSeek-V3 in prefill: 8).", NULL},
+    {"placement.node", OPT_INT, FIELD(placement_node), 0, 4096, "0", "1",
+     "Ranks of a node; 0: as the cost model has it (8).", NULL},
     {"placement.every", OPT_INT, FIELD(placement_every), 0, 1e9, "0", "1",
      "Steps after which experts are placed anew (vLLM: 3000, SGLang: 1000); 0: they stay where the first sample "
      "(experts.calibration) puts them.", NULL},

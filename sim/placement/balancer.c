@@ -13,12 +13,17 @@ static bool take_layer(struct balancer *x, struct balancer_layer *l, struct aren
 {
     const struct place_spec *s = &x->cfg.spec;
 
-    l->slowest = arena_calloc(a, s->slots / s->gpus, sizeof(*l->slowest));
+    for (uint32_t i = 0; i < BALANCER_PARTS; i++) {
+        l->part[i].slowest = arena_calloc(a, s->slots / s->gpus, sizeof(*l->part[i].slowest));
+        if (!l->part[i].slowest ||
+            loads_init(&l->part[i].loads, s, x->cfg.choice, x->cfg.node_copies, a, e) < 0) {
+            return false;
+        }
+    }
     l->sum = arena_calloc(a, s->experts, sizeof(*l->sum));
     l->counted = arena_calloc(a, (size_t)x->cfg.window * s->experts, sizeof(*l->counted));
-    return l->slowest && l->sum && l->counted && replicas_init(&l->now, s, a, e) == 0 &&
-           replicas_init(&l->next, s, a, e) == 0 &&
-           loads_init(&l->loads, s, x->cfg.choice, x->cfg.node_copies, a, e) == 0;
+    return l->sum && l->counted && replicas_init(&l->now, s, a, e) == 0 &&
+           replicas_init(&l->next, s, a, e) == 0;
 }
 
 /* How often each expert is used by other sequences; all alike without a sample. */
@@ -87,19 +92,24 @@ void balancer_release(struct balancer *x)
 
 /* ---- counting ---- */
 
+static uint32_t parts(const struct balancer *x)
+{
+    return x->cfg.halves ? 2 : 1;
+}
+
 /* Token i of those looked at, out of all that the ranks serve together. All layers of it: what they have in
- * common is worked out once. */
+ * common is worked out once. The first half of each rank's tokens makes the first half batch. */
 static void look_at(struct balancer *x, const struct expert_token *tok, uint32_t n, uint64_t i, uint64_t looked)
 {
     uint32_t ranks = x->cfg.spec.gpus;
     uint64_t of = (uint64_t)n * ranks * i / looked;
     const struct expert_token *t = &tok[of % n];
-    uint32_t rank = (uint32_t)(of / n);
+    uint32_t rank = (uint32_t)(of / n), part = (uint32_t)(of % n * parts(x) / n);
     struct route at;
 
     for (uint32_t l = 0; l < x->n; l++) {
         routes_at(x->cfg.source, t->sequence * ranks + rank, t->position, x->layer[l].layer, &at);
-        loads_token(&x->layer[l].loads, rank, &at, x->top_k);
+        loads_token(&x->layer[l].part[part].loads, rank, &at, x->top_k);
     }
 }
 
@@ -108,18 +118,24 @@ static void count(struct balancer *x, struct balancer_layer *l)
     uint32_t experts = x->cfg.spec.experts, *row = &l->counted[(size_t)x->ring * experts];
 
     for (uint32_t i = 0; i < experts; i++) {
-        l->sum[i] += (double)l->loads.count[i] - (double)row[i];
-        row[i] = l->loads.count[i];
+        uint32_t now = l->part[0].loads.count[i] + (parts(x) > 1 ? l->part[1].loads.count[i] : 0);
+
+        l->sum[i] += (double)now - (double)row[i];
+        row[i] = now;
     }
 }
 
-static void sum_up(struct balancer *x, struct balancer_layer *l)
+static void sum_up(struct balancer *x, struct balancer_layer *l, double *load, double *unplaced)
 {
-    l->load = loads_busiest(&l->loads);
-    l->arrive = loads_arrive(&l->loads);
-    l->active = loads_mean_active(&l->loads);
-    l->unplaced = loads_unplaced(&l->loads);
-    l->n_slowest = loads_slowest(&l->loads, l->slowest);
+    for (uint32_t i = 0; i < parts(x); i++) {
+        struct balancer_part *p = &l->part[i];
+
+        p->arrive = loads_arrive(&p->loads);
+        p->active = loads_mean_active(&p->loads);
+        p->n_slowest = loads_slowest(&p->loads, p->slowest);
+        *load += loads_busiest(&p->loads) / (x->n * parts(x));
+        *unplaced += loads_unplaced(&p->loads) / (x->n * parts(x));
+    }
     count(x, l);
 }
 
@@ -130,15 +146,15 @@ static void look(struct balancer *x, const struct expert_token *tok, uint32_t n)
     double load = 0, unplaced = 0;
 
     for (uint32_t i = 0; i < x->n; i++) {
-        loads_begin(&x->layer[i].loads, &x->layer[i].now);
+        for (uint32_t k = 0; k < parts(x); k++) {
+            loads_begin(&x->layer[i].part[k].loads, &x->layer[i].now);
+        }
     }
     for (uint64_t i = 0; i < looked; i++) {
         look_at(x, tok, n, i, looked);
     }
     for (uint32_t i = 0; i < x->n; i++) {
-        sum_up(x, &x->layer[i]);
-        load += x->layer[i].load / x->n;
-        unplaced += x->layer[i].unplaced / x->n;
+        sum_up(x, &x->layer[i], &load, &unplaced);
     }
     x->ring = (x->ring + 1) % x->cfg.window;
     x->count.looks++;
@@ -160,38 +176,39 @@ static sim_tick ticks_of(const struct balancer *x, const struct batch_shape *sha
     return c.base;
 }
 
-static sim_tick layer_ticks(const struct balancer *x, const struct balancer_layer *l, const struct batch_shape *shape)
+static sim_tick balanced_ticks(const struct balancer *x, const struct balancer_part *p,
+                               const struct batch_shape *shape)
+{
+    return ticks_of(x, shape, (struct batch_spread){.load = 1, .arrive = 1, .active = p->active});
+}
+
+/* As if all of the batch, and all of the layers, were as this part of this layer. */
+static sim_tick part_ticks(const struct balancer *x, const struct balancer_part *p, const struct batch_shape *shape)
 {
     sim_tick most = 0;
 
-    for (uint32_t i = 0; i < l->n_slowest; i++) {
-        sim_tick t = ticks_of(x, shape, (struct batch_spread){.load = l->slowest[i].load, .arrive = l->arrive,
-                                                              .active = l->slowest[i].active});
+    for (uint32_t i = 0; i < p->n_slowest; i++) {
+        sim_tick t = ticks_of(x, shape, (struct batch_spread){.load = p->slowest[i].load, .arrive = p->arrive,
+                                                              .active = p->slowest[i].active});
 
         most = t > most ? t : most;
     }
-    return most;
-}
-
-static sim_tick balanced_ticks(const struct balancer *x, const struct balancer_layer *l,
-                               const struct batch_shape *shape)
-{
-    return ticks_of(x, shape, (struct batch_spread){.load = 1, .arrive = 1, .active = l->active});
+    return most > 0 ? most : balanced_ticks(x, p, shape);
 }
 
 static sim_tick step_ticks(struct balancer *x, const struct batch_shape *shape)
 {
-    sim_wide sum = 0, balanced = 0;
+    sim_wide sum = 0, balanced = 0, n = (sim_wide)x->n * parts(x);
 
-    for (uint32_t i = 0; i < x->n; i++) {
-        sim_tick b = balanced_ticks(x, &x->layer[i], shape), t = layer_ticks(x, &x->layer[i], shape);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct balancer_part *p = &x->layer[i / parts(x)].part[i % parts(x)];
 
-        balanced += b;
-        sum += t > 0 ? t : b;
+        balanced += balanced_ticks(x, p, shape);
+        sum += part_ticks(x, p, shape);
     }
-    x->count.ticks += sum / x->n;
-    x->count.balanced_ticks += balanced / x->n;
-    return (sim_tick)(sum / x->n);
+    x->count.ticks += sum / n;
+    x->count.balanced_ticks += balanced / n;
+    return (sim_tick)(sum / n);
 }
 
 /* ---- a new placement ---- */

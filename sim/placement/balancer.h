@@ -23,7 +23,7 @@ struct balancer_config {
     struct routes *source;
     const struct place_ops *policy;
     struct place_spec spec;
-    bool node_copies;
+    bool node_copies, halves;
     enum replica_choice choice;
     uint32_t layers;       /* to look at; 0 = all */
     uint32_t sample;       /* tokens, of all ranks together, to look at in a step; 0 = all */
@@ -37,16 +37,22 @@ struct balancer_config {
     bool check;
 };
 
-struct balancer_layer {
-    uint32_t layer;
+/* The tokens of a layer that are computed at once: all, or half of them where two half batches take turns. */
+struct balancer_part {
     struct loads loads;
-    struct replicas now, next;
-    uint32_t *counted;    /* [window][experts], a ring */
-    double *sum;          /* [experts] over it */
     /* of the step whose loads hold */
     uint32_t n_slowest;
     struct rank_work *slowest;
-    double load, arrive, active, unplaced;
+    double arrive, active;
+};
+
+#define BALANCER_PARTS 2
+struct balancer_layer {
+    uint32_t layer;
+    struct balancer_part part[BALANCER_PARTS];
+    struct replicas now, next;
+    uint32_t *counted;    /* [window][experts], a ring */
+    double *sum;          /* [experts] over it */
 };
 
 struct balancer_counters {

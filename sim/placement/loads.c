@@ -13,9 +13,38 @@ int replicas_init(struct replicas *x, const struct place_spec *s, struct arena *
     x->at.copies = arena_calloc(a, s->experts, sizeof(*x->at.copies));
     x->first = arena_calloc(a, s->experts + 1, sizeof(*x->first));
     x->copy = arena_calloc(a, s->slots, sizeof(*x->copy));
-    return x->at.slot && x->at.copies && x->first && x->copy
+    x->fixed = arena_calloc(a, (size_t)s->gpus * s->experts, sizeof(*x->fixed));
+    return x->at.slot && x->at.copies && x->first && x->copy && x->fixed
                ? 0
                : err_set(e, SIM_E_NOMEM, "out of memory for an expert placement");
+}
+
+/* How near a copy is: own rank, own node, elsewhere. */
+static int distance(const struct place_spec *s, uint32_t from, uint32_t rank)
+{
+    uint32_t each = s->gpus / s->nodes;
+
+    return rank == from ? 0 : rank / each == from / each ? 1 : 2;
+}
+
+/* Of the nearest copies of an expert the one that fewest ranks send to so far. */
+static void fix_copies(struct replicas *x, uint32_t expert, uint32_t *senders)
+{
+    const struct place_spec *s = &x->at.spec;
+    const uint32_t *copy = x->copy + x->first[expert];
+
+    memset(senders, 0, x->at.copies[expert] * sizeof(*senders));
+    for (uint32_t rank = 0; rank < s->gpus; rank++) {
+        uint32_t best = 0;
+
+        for (uint32_t i = 1; i < x->at.copies[expert]; i++) {
+            int d = distance(s, rank, replicas_rank(x, copy[i])), least = distance(s, rank, replicas_rank(x, copy[best]));
+
+            best = d < least || (d == least && senders[i] < senders[best]) ? i : best;
+        }
+        senders[best]++;
+        x->fixed[(size_t)rank * s->experts + expert] = copy[best];
+    }
 }
 
 void replicas_set(struct replicas *x, const struct placement *p)
@@ -32,6 +61,11 @@ void replicas_set(struct replicas *x, const struct placement *p)
         uint32_t expert = p->slot[i];
 
         x->copy[x->first[expert] + x->at.copies[expert]++] = i;
+    }
+    for (uint32_t i = 0; i < s->experts; i++) {
+        uint32_t senders[PLACE_SLOTS_MAX];
+
+        fix_copies(x, i, senders);
     }
 }
 
@@ -109,32 +143,6 @@ static uint32_t in_turn(struct loads *x, uint32_t expert)
     return p->copy[p->first[expert] + x->turn[expert]++ % p->at.copies[expert]];
 }
 
-/* How near a copy is: own rank, own node, elsewhere. */
-static int distance(const struct loads *x, uint32_t from, uint32_t rank)
-{
-    return rank == from ? 0 : node_of(x, rank) == node_of(x, from) ? 1 : 2;
-}
-
-/* The nearest, in turn where several are as near. */
-static uint32_t nearest(struct loads *x, uint32_t from, uint32_t expert)
-{
-    const struct replicas *p = x->by;
-    uint32_t n = p->at.copies[expert], first = x->turn[expert] % n, ret = p->copy[p->first[expert] + first];
-    int best = distance(x, from, replicas_rank(p, ret));
-
-    for (uint32_t i = 1; i < n && best > 0; i++) {
-        uint32_t slot = p->copy[p->first[expert] + (first + i) % n];
-        int d = distance(x, from, replicas_rank(p, slot));
-
-        if (d < best) {
-            best = d;
-            ret = slot;
-        }
-    }
-    x->turn[expert] += best > 0;
-    return ret;
-}
-
 static uint32_t least_loaded(const struct loads *x, uint32_t expert)
 {
     const struct replicas *p = x->by;
@@ -150,7 +158,7 @@ static uint32_t least_loaded(const struct loads *x, uint32_t expert)
 
 static uint32_t choose(struct loads *x, uint32_t from, uint32_t expert)
 {
-    return x->choice == REPLICA_LOCAL   ? nearest(x, from, expert)
+    return x->choice == REPLICA_STATIC  ? x->by->fixed[(size_t)from * x->spec.experts + expert]
            : x->choice == REPLICA_LEAST ? least_loaded(x, expert)
                                         : in_turn(x, expert);
 }

@@ -10,16 +10,18 @@
 #include "policies/place.h"
 #include "traces/routes.h"
 
-/* EPLB leaves the choice among copies open. Round-robin is what even sharing comes to; local is SGLang's
- * static dispatch (own rank, own node, else any in turn); least loaded knows the whole step, as balancers at
+/* EPLB leaves the choice among copies open. Round-robin is what even sharing comes to. Static is SGLang's: a rank
+ * sends all its tokens for an expert to one copy, the own one or one on its node where there is one, and copies
+ * are dealt out evenly among ranks that have the choice. Least loaded knows the whole step, as balancers at
  * dispatch time do (LPLB). */
-enum replica_choice { REPLICA_ROUND_ROBIN, REPLICA_LOCAL, REPLICA_LEAST };
+enum replica_choice { REPLICA_ROUND_ROBIN, REPLICA_STATIC, REPLICA_LEAST };
 
 /* A placement, and where the copies of each expert are. */
 struct replicas {
     struct placement at;
     uint32_t *first; /* [experts + 1] into `copy` */
     uint32_t *copy;  /* slots, ascending for each expert */
+    uint32_t *fixed; /* [gpus][experts]: the slot that a rank sends to when it sends to one only */
 };
 
 /* Room for a placement of this shape; empty. */

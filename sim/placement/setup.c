@@ -42,9 +42,11 @@ static int check(const struct run_config *c, const struct llm_shape *m, const st
 
 static struct place_spec spec_of(const struct run_config *c, const struct llm_shape *m, const struct cost_spread *s)
 {
+    uint32_t node = c->placement_node > 0 ? (uint32_t)c->placement_node : s->per_node;
+
     return (struct place_spec){.experts = m->experts, .slots = m->experts + s->redundant,
                                .groups = (uint32_t)c->placement_groups, .gpus = s->ranks,
-                               .nodes = s->ranks % s->per_node == 0 ? s->ranks / s->per_node : 1};
+                               .nodes = s->ranks % node == 0 ? s->ranks / node : 1};
 }
 
 static struct moves_config moves_of(const struct run_config *c, const struct llm_shape *m, const struct cost_spread *s,
@@ -89,6 +91,7 @@ int placement_open(struct placement_run *x, const struct run_config *c, const st
     b.source = x->routes;
     b.spec = spec_of(c, m, &s);
     b.node_copies = s.node_copies;
+    b.halves = s.halves;
     b.choice = (enum replica_choice)c->placement_replica;
     b.layers = (uint32_t)c->placement_layers;
     b.sample = (uint32_t)c->placement_sample;

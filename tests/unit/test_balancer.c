@@ -64,7 +64,7 @@ static void test_round_robin(void **state)
     arena_release(&a);
 }
 
-/* The nearest copy is a token's own rank's; the least loaded one is where less has gone. */
+/* A rank sends to its own copy; the least loaded one is where less has gone. */
 static void test_choices(void **state)
 {
     (void)state;
@@ -75,7 +75,7 @@ static void test_choices(void **state)
     struct rank_work w[3];
 
     replicas_of(&p, &small, small_slot, small_copies, &a);
-    assert_int_equal(loads_init(&x, &small, REPLICA_LOCAL, false, &a, &e), 0);
+    assert_int_equal(loads_init(&x, &small, REPLICA_STATIC, false, &a, &e), 0);
     loads_begin(&x, &p);
     send(&x, 1, 0, 1);
     send(&x, 1, 0, 1);
@@ -93,6 +93,25 @@ static void test_choices(void **state)
     /* The second has as many pairs and more experts: it alone may be the slowest. */
     assert_int_equal(loads_slowest(&x, w), 1);
     assert_int_equal(w[0].active, 3);
+    arena_release(&a);
+}
+
+/* Two nodes of four ranks, expert 0 on ranks 0 and 1 and 2: rank 3 has no copy and sends to one of its node, 4 to 7 have
+ * none there and are dealt out: ranks 0 to 3 leave 2 1 1 senders, so 4 takes 1, 5 takes 2, 6 takes 0 and 7 takes 1. */
+static void test_static(void **state)
+{
+    (void)state;
+    const struct place_spec s = {.experts = 6, .slots = 8, .groups = 1, .nodes = 2, .gpus = 8};
+    uint32_t slot[] = {0, 0, 0, 1, 2, 3, 4, 5}, copies[] = {3, 1, 1, 1, 1, 1};
+    const uint32_t want[] = {0, 1, 2, 0, 1, 2, 0, 1};
+    struct arena a = {0};
+    struct replicas p;
+
+    replicas_of(&p, &s, slot, copies, &a);
+    for (uint32_t rank = 0; rank < 8; rank++) {
+        assert_int_equal(p.fixed[rank * 6], want[rank]);
+        assert_int_equal(p.fixed[rank * 6 + 5], 7);
+    }
     arena_release(&a);
 }
 
@@ -390,7 +409,7 @@ static void test_drift(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_robin), cmocka_unit_test(test_choices), cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_round_robin), cmocka_unit_test(test_choices), cmocka_unit_test(test_static), cmocka_unit_test(test_moves),
         cmocka_unit_test(test_steps),       cmocka_unit_test(test_waiting), cmocka_unit_test(test_beside),
         cmocka_unit_test(test_drift),
     };

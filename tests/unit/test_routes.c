@@ -334,6 +334,50 @@ static void test_smallthinker_skew(void **state)
     routes_close(r);
 }
 
+/* Sum of the two highest scores of a group, by trying all pairs. */
+static double two_of(const float *score, uint32_t n)
+{
+    double best = -HUGE_VAL;
+    for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t k = 0; k < i; k++) {
+            best = fmax(best, (double)score[i] + (double)score[k]);
+        }
+    }
+    return best;
+}
+
+/* 32 experts in 8 groups, 2 groups a token: the two with the highest sums, and their best 4 experts. */
+static void test_groups(void **state)
+{
+    (void)state;
+    struct routes *r = open_seeded("synth{preset=olmoe-1b-7b,experts=32,top_k=4,groups=8,top_groups=2}", 3, 0);
+    for (uint32_t t = 0; t < 200; t++) {
+        struct route x;
+        double sum[8];
+        uint32_t best = 0, second = 1;
+        routes_at(r, t / 10, t, 5, &x);
+        for (uint32_t g = 0; g < 8; g++) {
+            sum[g] = two_of(x.score + 4 * g, 4);
+            best = sum[g] > sum[best] ? g : best;
+        }
+        second = best == 0;
+        for (uint32_t g = 0; g < 8; g++) {
+            second = g != best && sum[g] > sum[second] ? g : second;
+        }
+        for (uint32_t i = 0; i < 4; i++) {
+            uint32_t better = 0, group = x.expert[i] / 4;
+            assert_true(group == best || group == second);
+            for (uint32_t e = 0; e < 32; e++) {
+                better += (e / 4 == best || e / 4 == second) && x.score[e] > x.score[x.expert[i]];
+            }
+            assert_int_equal(better, i);
+        }
+    }
+    routes_close(r);
+    expect_open_error("synth{preset=olmoe-1b-7b,groups=7,top_groups=2}", &(struct routes_env){.seed = 1}, "groups: 64 experts");
+    expect_open_error("synth{preset=olmoe-1b-7b,groups=32,top_groups=2}", &(struct routes_env){.seed = 1}, "top_groups: 2 of 32");
+}
+
 static void test_open_errors(void **state)
 {
     struct routes_env none = {0}, lite = {.model = "deepseek-v2-lite", .shape = {64, 6, 26}};
@@ -378,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_moments),
         cmocka_unit_test(test_domains),
         cmocka_unit_test(test_smallthinker_skew),
+        cmocka_unit_test(test_groups),
         cmocka_unit_test(test_open_errors),
         cmocka_unit_test(test_model_gives_preset_and_shape),
     };
