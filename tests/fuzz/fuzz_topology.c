@@ -22,7 +22,8 @@ static void use(const struct topology *t, struct arena *a)
         if (topology_route(m, 0, to, &r, &none) < 0) {
             continue;
         }
-        struct flow_spec s = {.path = r.path, .n_path = r.n_path, .bytes = 1e6, .weight = r.weight};
+        struct flow_spec s = {.path = r.path, .n_path = r.n_path, .bytes = 1e6, .weight = r.weight,
+                              .source = r.source, .sink = r.sink};
         if (fabric_start_flow(f, 0, &s) == FLOW_NONE) {
             abort();
         }
@@ -45,6 +46,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err e = {0};
     struct topology t;
     if (topology_parse(&t, (const char *)data, size, "fuzz.json", &a, &e) == 0) {
+        use(&t, &a);
+        t.faults = true;
         use(&t, &a);
     } else if (e.code == 0 || e.msg[0] == '\0') {
         abort();
