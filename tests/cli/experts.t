@@ -102,7 +102,7 @@ $ steelyard run o.json --set experts.tier=nvme-pcie9 2>&1 | grep -o 'did you mea
 # A picture of a window of its timeline: lanes in their order, boxes within the window.
 $ steelyard run both.json --set kv.swap=async --timeline t.json > out.txt; steelyard plot timeline t.json --from 5s --for 40ms -o lanes.svg 2> /dev/null; grep -m1 'set ytics' lanes.gp; grep -m1 'set xrange' lanes.gp; awk 'NF == 3 && $1 + 0 > 0 && $3 + 0 > 0 && ($1 < 5000 || $2 > 5040)' lanes.dat | head -3
 1> ./lanes.svg
-1> set ytics scale 0 ('engine steps' 4, 'host' 3, 'GPU' 2, 'experts to the GPU (H2D)' 1)
+1> set ytics scale 0 font ',13' ('engine steps' 4, 'host' 3, 'GPU' 2, 'experts to the GPU (H2D)' 1)
 1> set xrange [5000:5040]
 $ steelyard plot timeline t.json --from 1h
 2> steelyard: t.json: nothing between 3.6e+06 and 93236.8 ms; its slices lie between 231.527 and 93236.8
