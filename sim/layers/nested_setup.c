@@ -8,9 +8,7 @@
 
 /* ---- sizes ---- */
 
-/* Bits per weight of plane `i`. A group of weights shares a scale, in the base plane a zero point, too
- * (asymmetric); a residual plane has a scale of its own per bit (section 3.2 of the paper). */
-static double plane_bits(const struct run_config *c, uint32_t i)
+double nested_plane_bits(const struct run_config *c, uint32_t i)
 {
     double own = c->experts_planes.v[i] - (i > 0 ? c->experts_planes.v[i - 1] : 0);
     double scales = i > 0 ? own : 2;
@@ -20,7 +18,7 @@ static double plane_bits(const struct run_config *c, uint32_t i)
 
 static double plane_bytes(const struct run_config *c, const struct llm_shape *m, uint32_t i)
 {
-    return ceil(llm_layer(m).expert * plane_bits(c, i) / 8 / (double)c->tp);
+    return ceil(llm_layer(m).expert * nested_plane_bits(c, i) / 8 / (double)c->tp);
 }
 
 double nested_expert_bytes(const struct run_config *c, const struct llm_shape *m)
