@@ -193,6 +193,7 @@ struct run_result {
     const char *const *warnings; /* NULL-terminated */
     bool policy_oracle;
     const char *cost_provenance, *trace_format;
+    const char *links_text;      /* about the links of the topology; NULL = none */
     uint64_t trace_requests;
     uint64_t iterations, boundaries; /* engine steps simulated; of these walked one by one */
 };

@@ -55,6 +55,7 @@ struct run {
     struct topology topology;
     struct topo_map *map;
     struct fabric *fabric; /* all replicas' */
+    uint32_t n_links;      /* of it, the topology's; others come behind them */
     uint32_t *gpu_node;    /* of replica i, rank k: [i * tp + k] */
     struct metrics metrics;
     bool metrics_ready;
@@ -81,6 +82,8 @@ double run_sampling_s(const struct run *r);
 int run_load_topology(struct run *r);
 /* What tensor-parallel ranks get of it, for the cost model. */
 int run_find_ring(struct run *r);
+/* How much its links were in use: metrics, and a sentence about the busiest. */
+int run_add_links(struct run *r, struct run_result *ret);
 /* Between a GPU, of a replica's rank, and the memory that is nearest to it. */
 int run_topology_link(struct run *r, uint32_t replica, uint32_t rank, struct gpu_link *ret);
 
@@ -88,7 +91,8 @@ int run_topology_link(struct run *r, uint32_t replica, uint32_t rank, struct gpu
  * r->err. */
 int run_add_kv(struct run *r, uint32_t gpu, struct engine_config *ec);
 
-/* run_result.c: everything that the run leaves behind. */
+/* run_result.c: more metrics behind those that there are; everything that the run leaves behind. */
+int run_append_metrics(struct run *r, struct run_result *ret, const struct policy_stat *stat, size_t n);
 int run_fill_result(struct run *r, struct run_result *ret);
 
 #endif

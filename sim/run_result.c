@@ -107,7 +107,7 @@ static int fill_warnings(struct run *r, struct run_result *ret)
     return 0;
 }
 
-static int append_stats(struct run *r, struct run_result *ret, const struct policy_stat *stat, size_t n)
+int run_append_metrics(struct run *r, struct run_result *ret, const struct policy_stat *stat, size_t n)
 {
     struct metric *m;
 
@@ -144,7 +144,7 @@ static int add_policy_stats(struct run *r, struct run_result *ret)
             sum[k].value = before + stat[k].value / r->n;
         }
     }
-    return append_stats(r, ret, sum, n);
+    return run_append_metrics(r, ret, sum, n);
 }
 
 static int add_router_stats(struct run *r, struct run_result *ret)
@@ -152,7 +152,7 @@ static int add_router_stats(struct run *r, struct run_result *ret)
     struct policy_stat stat[MOST_POLICY_STATS];
     const struct router_ops *ops = r->router.ops;
 
-    return append_stats(r, ret, stat, ops && ops->stats ? ops->stats(r->router.st, stat, MOST_POLICY_STATS) : 0);
+    return run_append_metrics(r, ret, stat, ops && ops->stats ? ops->stats(r->router.st, stat, MOST_POLICY_STATS) : 0);
 }
 
 /* Of steps, by what the cost model does not know of. */
@@ -167,7 +167,7 @@ int run_fill_result(struct run *r, struct run_result *ret)
     if (metrics_finish(&r->metrics, capacity_req_s(r) / slowdown(r), ret, r->err) < 0 ||
         add_policy_stats(r, ret) < 0 || experts_metrics(&r->experts, ret, r->arena, r->err) < 0 ||
         placement_metrics(&r->placement, ret, r->arena, r->err) < 0 ||
-        add_router_stats(r, ret) < 0) {
+        add_router_stats(r, ret) < 0 || run_add_links(r, ret) < 0) {
         return r->err->code;
     }
     ret->policy_oracle = r->member[0].policy_env.oracle;

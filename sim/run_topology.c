@@ -125,6 +125,7 @@ int run_load_topology(struct run *r)
         return no_memory(r);
     }
     r->map = topology_attach(&r->topology, r->fabric, r->arena, r->err);
+    r->n_links = fabric_links(r->fabric);
     if (!r->map || (c->topology_gpus ? take_named(r, wanted) : take_first(r, wanted)) < 0) {
         return r->err->code;
     }
@@ -232,4 +233,59 @@ int run_find_ring(struct run *r)
         }
     }
     return 0;
+}
+
+/* ---- what became of the links ---- */
+
+static sim_ns latest_ns(const struct run *r)
+{
+    sim_ns t = 1;
+
+    for (uint32_t i = 0; i < r->n; i++) {
+        t = r->member[i].engine.now > t ? r->member[i].engine.now : t;
+    }
+    return t;
+}
+
+/* Each replica's KV and the experts pass links of their own first. */
+static double metered_bytes(const struct run *r)
+{
+    const struct store *experts = &r->experts.layers.store;
+    double bytes = 0;
+
+    for (uint32_t i = 0; i < r->n; i++) {
+        const struct engine_config *c = &r->member[i].engine.cfg;
+
+        for (uint32_t k = 0; k < c->n_ways; k++) {
+            bytes += fabric_link_bytes(r->fabric, c->way[k].in.path[0]) +
+                     fabric_link_bytes(r->fabric, c->way[k].out.path[0]);
+        }
+    }
+    if (r->experts.routes && experts->fabric == r->fabric) {
+        bytes += fabric_link_bytes(r->fabric, experts->link[0]) + fabric_link_bytes(r->fabric, experts->link[1]);
+    }
+    return bytes;
+}
+
+int run_add_links(struct run *r, struct run_result *ret)
+{
+    double all_s = (double)latest_ns(r) / 1e9, busy = 0, load = 0;
+    link_id busiest = 0;
+
+    if (!r->map || r->n_links == 0) {
+        return 0;
+    }
+    for (link_id l = 0; l < r->n_links; l++) {
+        double share = (double)fabric_link_busy_ns(r->fabric, l) / 1e9 / all_s;
+
+        busiest = share > busy ? l : busiest;
+        busy = fmax(busy, share);
+        load = fmax(load, fabric_link_bytes(r->fabric, l) / (all_s * fabric_link(r->fabric, l)->bytes_per_s));
+    }
+    ret->links_text = arena_printf(r->arena, "%s; busiest %s, in use %.3g %% of the time", r->topology.name,
+                                   fabric_link(r->fabric, busiest)->name, 100 * busy);
+    const struct policy_stat stat[] = {{"link_busy_max", "1", busy}, {"link_load_max", "1", load},
+                                       {"link_bytes", "byte", metered_bytes(r)}};
+
+    return ret->links_text ? run_append_metrics(r, ret, stat, sizeof stat / sizeof *stat) : no_memory(r);
 }

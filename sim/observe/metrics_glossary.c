@@ -75,6 +75,7 @@
 #define EPLB    "deepseek-ai/EPLB"
 #define BUD     "BuddyMoE, arXiv 2511.10054"
 #define G_REPL  "Replicas"
+#define G_LINK  "Links (topology)"
 #define G_KV    "KV outside of the GPU"
 
 const struct metric_def metric_glossary[] = {
@@ -351,6 +352,13 @@ const struct metric_def metric_glossary[] = {
      OWN},
     {"router_kept", "1", G_REPL, "Requests that followed",
      "Requests that went where their conversation (or client) already was.", OWN},
+
+    {"link_busy_max", "1", G_LINK, "Busiest link in use (share of time)",
+     "Share of the time in which the link of the topology that was in use most carried KV or experts.", OWN},
+    {"link_load_max", "1", G_LINK, "Fullest link (share of its bytes)",
+     "Bytes that the most loaded link of the topology carried, over what it could have carried all the time.", OWN},
+    {"link_bytes", "byte", G_LINK, "Bytes between GPUs and host memory",
+     "KV and experts that went over the topology, to the GPUs and back.", OWN},
     {NULL, NULL, NULL, NULL, NULL, NULL},
 };
 

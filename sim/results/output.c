@@ -162,6 +162,9 @@ static void write_head(FILE *out, const struct run_config *c, const struct run_r
     }
     fprintf(out, "machine  model %s, gpu %s, tp %lld\n", or_dash(c->model), or_dash(c->gpu),
             (long long)c->tp);
+    if (r->links_text) {
+        fprintf(out, "links    %s\n", r->links_text);
+    }
     fprintf(out, "cost     %s\n", or_dash(r->cost_provenance));
     fprintf(out, "trace    %s (%s, %llu requests)\n", or_dash(c->trace), or_dash(r->trace_format),
             (unsigned long long)r->trace_requests);

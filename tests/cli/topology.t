@@ -16,6 +16,21 @@ $ for o in kv.swap=sync kv.swap=async kv.offload=by-cost kv.nvme=4GB topology.gp
 # NVLink, and over chips whose uplinks carry one flow each way or two, ever slower.
 $ tpot() { steelyard run --trace 'synth:uniform{rates=5,requests=20,prompt=500,output=20}' --model llama-3.1-70b --set kv.tokens=50000 --set cost=roofline --set tp=4 "$@" --format csv | awk -F, '/^mean_tpot_ms/ {print $2}'; }; a=$(tpot --gpu a100-80g); b=$(tpot --gpu a100-80g --set topology=hgx-a100); c=$(tpot --gpu a100-80g --set topology=a100-nvlink-pairs); [ $a = $b ] && echo same; d=$(tpot --gpu l40s --set topology=rtx-pro-6000-8x-2chips); e=$(tpot --gpu l40s --set topology=rtx-pro-6000-8x-2chips --set topology.gpus=0,4,1,5); echo $b $c $d $e | awk '{print ($1 < $2), ($3 < $4)}'
 1> 1 1
+# How much the links were in use. What the GPUs moved went over the memory's cable: 2 x 2 requests of 56 blocks of 2 MiB.
+$ steelyard run c.json --set topology=./narrow.json | grep -A4 -E '^links|Links'
+1> links    narrow; busiest port[0]:gpu0>switch, in use 2.77 % of the time
+1> cost     coefficients given by options
+1> trace    t.csv (native, 8 requests)
+1> seed     0, replication 0
+1>
+1> --
+1> --------------------- Links (topology) ---------------------
+1> Busiest link in use (share of time):                 0.0277
+1> Fullest link (share of its bytes):                   0.0277
+1> Bytes between GPUs and host memory:               469762048
+1> ------------------------ By replica ------------------------
+$ steelyard run c.json --replicas 1 --set kv.tokens=1500 --set topology=./narrow.json --model deepseek-v2-lite --gpu a100-40g --set executor=layers --set experts.rate=0.5 --set trace.limit=4 --set batcher=vllm-v0 --format csv > a.csv; awk -F, '/^(link_bytes|expert_h2d_bytes|expert_d2h_bytes),/ {v[$1] = $2} END {d = v["link_bytes"] - v["expert_h2d_bytes"]; print (d >= 0 && d < 2e9), (v["expert_h2d_bytes"] > 0)}' a.csv
+1> 1 1
 # Wrong words.
 $ steelyard run c.json --set topology=dgx-h10 2>&1 | sed 's/ (no .*json)//'
 1> steelyard: topology 'dgx-h10' is not known; did you mean 'dgx-h100'?
