@@ -86,7 +86,7 @@ struct run_config {
     int64_t placement_node, placement_groups, placement_every, placement_window, placement_hold;
     int64_t placement_layers, placement_sample;
     bool placement_overlap;
-    double placement_share, placement_link, placement_node_link;
+    double placement_share, placement_link, placement_node_link, placement_threshold;
     /* engine */
     int64_t replicas;         /* "replicas" */
     const char *router;       /* "router": "cache-aware{threshold=0.5}" */

@@ -277,6 +277,9 @@ const struct opt_row run_options[] = {
      "(experts.calibration) puts them.", NULL},
     {"placement.window", OPT_INT, FIELD(placement_window), 1, 1e6, "1000", "1",
      "Last steps whose tokens a new placement goes by (vLLM: 1000).", NULL},
+    {"placement.threshold", OPT_DOUBLE, FIELD(placement_threshold), 0, 1, "1", "1",
+     "Nothing is placed anew while the mean rank has at least this share of the busiest one's tokens over the window "
+     "(SGLang: eplb-min-rebalancing-utilization-threshold).", NULL},
     {"placement.overlap", OPT_BOOL, FIELD(placement_overlap), ANY, "off", NULL,
      "Experts travel while steps go on; off: the steps wait for them.", NULL},
     {"placement.share", OPT_DOUBLE, FIELD(placement_share), 0.01, 0.99, "0.5", "1",

@@ -213,15 +213,32 @@ static sim_tick step_ticks(struct balancer *x, const struct batch_shape *shape)
 
 /* ---- a new placement ---- */
 
+/* Busiest rank over the mean, of what the window has counted. */
+static double window_imbalance(const struct balancer *x)
+{
+    double sum = 0;
+
+    for (uint32_t i = 0; i < x->n; i++) {
+        sum += placement_imbalance(&x->layer[i].now.at, x->layer[i].sum) / x->n;
+    }
+    return sum;
+}
+
+static bool is_due(const struct balancer *x)
+{
+    return x->cfg.every > 0 && x->count.steps % x->cfg.every == 0 && !x->moving && x->count.looks > 0 &&
+           (x->cfg.threshold >= 1 || 1 / window_imbalance(x) < x->cfg.threshold);
+}
+
 static int plan(struct balancer *x, struct err *e)
 {
+    x->count.before += window_imbalance(x);
     for (uint32_t i = 0; i < x->n; i++) {
         struct balancer_layer *l = &x->layer[i];
 
         if (place_into(x, &l->next, l->sum, e) < 0) {
             return e->code;
         }
-        x->count.before += placement_imbalance(&l->now.at, l->sum) / x->n;
         x->count.after += placement_imbalance(&l->next.at, l->sum) / x->n;
     }
     x->count.rebalances++;
@@ -303,8 +320,7 @@ int balancer_run(struct balancer *x, const struct batch_shape *shape, const stru
     }
     *ret = step_ticks(x, shape);
     x->count.steps++;
-    if (x->cfg.every > 0 && x->count.steps % x->cfg.every == 0 && !x->moving && x->count.looks > 0 &&
-        rebalance(x, start + (sim_ns)(*ret >> SIM_TICKS_PER_NS_LOG2), &wait, e) < 0) {
+    if (is_due(x) && rebalance(x, start + (sim_ns)(*ret >> SIM_TICKS_PER_NS_LOG2), &wait, e) < 0) {
         return e->code;
     }
     x->count.wait_ticks += (sim_wide)wait << SIM_TICKS_PER_NS_LOG2;

@@ -30,6 +30,7 @@ struct balancer_config {
     uint32_t calibration;  /* tokens of other sequences that the first placement knows; 0 = none */
     uint32_t every;        /* steps between two placements; 0 = the first one stays */
     uint32_t window;       /* steps that are counted */
+    double threshold;      /* mean over busiest rank of the window at which the placement stays */
     uint32_t hold;         /* steps for which the loads found in one step hold */
     bool overlap;          /* copies beside the steps; else the steps wait */
     double share;          /* of the ports, for copies beside steps; tokens get the rest */

@@ -72,36 +72,51 @@ static int open_routes(struct placement_run *x, const struct run_config *c, cons
     return routes_open(&x->routes, c->experts_routes, &env, e) < 0 ? err_wrap(e, "experts.routes: ") : 0;
 }
 
+static struct balancer_config config_of(const struct run_config *c, const struct llm_shape *m,
+                                        const struct cost_spread *s)
+{
+    struct place_spec spec = spec_of(c, m, s);
+
+    return (struct balancer_config){
+        .spec = spec,
+        .node_copies = s->node_copies,
+        .halves = s->halves,
+        .choice = (enum replica_choice)c->placement_replica,
+        .layers = (uint32_t)c->placement_layers,
+        .sample = (uint32_t)c->placement_sample,
+        .calibration = (uint32_t)c->experts_calibration,
+        .every = (uint32_t)c->placement_every,
+        .window = (uint32_t)c->placement_window,
+        .hold = (uint32_t)c->placement_hold,
+        .threshold = c->placement_threshold,
+        .overlap = c->placement_overlap,
+        .share = c->placement_share,
+        .moves = moves_of(c, m, s, spec),
+        .check = c->check,
+    };
+}
+
 int placement_open(struct placement_run *x, const struct run_config *c, const struct llm_shape *m,
                    const struct cost_ops *cost, const void *cost_state, struct arena *a, struct err *e)
 {
-    struct balancer_config b = {.cost = cost, .cost_state = cost_state, .check = c->check};
+    const struct place_ops *policy = c->placement_policy ? place_find(c->placement_policy) : NULL;
     struct cost_spread s;
 
     if (!c->placement_policy) {
         return 0;
     }
-    b.policy = place_find(c->placement_policy);
-    if (!b.policy) {
+    if (!policy) {
         return unknown_policy(c->placement_policy, e);
     }
     if (check(c, m, cost, cost_state, &s, e) < 0 || open_routes(x, c, m, e) < 0) {
         return e->code;
     }
+    struct balancer_config b = config_of(c, m, &s);
+
+    b.cost = cost;
+    b.cost_state = cost_state;
     b.source = x->routes;
-    b.spec = spec_of(c, m, &s);
-    b.node_copies = s.node_copies;
-    b.halves = s.halves;
-    b.choice = (enum replica_choice)c->placement_replica;
-    b.layers = (uint32_t)c->placement_layers;
-    b.sample = (uint32_t)c->placement_sample;
-    b.calibration = (uint32_t)c->experts_calibration;
-    b.every = (uint32_t)c->placement_every;
-    b.window = (uint32_t)c->placement_window;
-    b.hold = (uint32_t)c->placement_hold;
-    b.overlap = c->placement_overlap;
-    b.share = c->placement_share;
-    b.moves = moves_of(c, m, &s, b.spec);
+    b.policy = policy;
     x->open = true;
     return balancer_init(&x->balancer, &b, a, e);
 }

@@ -167,6 +167,7 @@ static struct balancer_config config(struct routes *r)
 {
     return (struct balancer_config){
         .cost = &mock, .source = r, .policy = place_find("eplb"), .layers = 2, .window = 100, .hold = 1, .share = 0.5,
+        .threshold = 1,
         .spec = {.experts = EXPERTS, .slots = SLOTS, .groups = 1, .nodes = 1, .gpus = RANKS},
         .moves = {.ranks = RANKS, .per_node = RANKS, .bytes_per_s = 1e9, .expert_bytes = 1e3}, .check = true};
 }
@@ -237,6 +238,64 @@ static void test_steps(void **state)
         assert_true(fabs((double)t / UNIT - want) < 1e-6);
     }
     assert_true(fabs((double)x.count.balanced_ticks / UNIT - 3) < 1e-6);
+    balancer_release(&x);
+    routes_close(r);
+    arena_release(&a);
+}
+
+/* Two half batches: each waits for its own busiest rank. With `hold` a step takes the loads of one before it. */
+static double half(struct routes *r, const struct balancer *x, const struct expert_token *tok, uint32_t from, uint32_t n)
+{
+    double sum = 0;
+
+    for (uint32_t l = 0; l < 2; l++) {
+        uint32_t turn[EXPERTS] = {0}, pairs[RANKS] = {0}, most = 0;
+        const struct replicas *p = &x->layer[l].now;
+        struct route at;
+
+        for (uint32_t rank = 0; rank < RANKS; rank++) {
+            for (uint32_t t = from; t < from + n; t++) {
+                routes_at(r, tok[t].sequence * RANKS + rank, tok[t].position, x->layer[l].layer, &at);
+                for (uint32_t k = 0; k < 8; k++) {
+                    uint32_t e = at.expert[k];
+
+                    pairs[replicas_rank(p, p->copy[p->first[e] + turn[e]++ % p->at.copies[e]])]++;
+                }
+            }
+        }
+        for (uint32_t i = 0; i < RANKS; i++) {
+            most = pairs[i] > most ? pairs[i] : most;
+        }
+        sum += most / (n * 8.0) / 2;
+    }
+    return sum;
+}
+
+static void test_halves(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct err e = {0};
+    struct routes *r = router("synth{preset=olmoe-1b-7b}", &e);
+    struct balancer_config c = config(r);
+    struct expert_token tok[TOKENS];
+    struct batch_shape shape = {.n_prefill = 4, .prefill_tok = TOKENS};
+    struct balancer x;
+    sim_tick t, again;
+
+    c.halves = true;
+    c.hold = 2;
+    assert_int_equal(balancer_init(&x, &c, &a, &e), 0);
+    tokens_of(tok, 0);
+    assert_int_equal(balancer_run(&x, &shape, tok, TOKENS, 0, &t, &e), 0);
+    double want = (half(r, &x, tok, 0, TOKENS / 2) + half(r, &x, tok, TOKENS / 2, TOKENS / 2)) / 2;
+    assert_true(fabs((double)t / UNIT - want) < 1e-6);
+    tokens_of(tok, 1);
+    assert_int_equal(balancer_run(&x, &shape, tok, TOKENS, 1000000, &again, &e), 0);
+    assert_int_equal(again, t);
+    assert_int_equal(balancer_run(&x, &shape, tok, TOKENS, 2000000, &again, &e), 0);
+    assert_int_not_equal(again, t);
+    assert_true(x.count.looks == 2 && x.count.steps == 3);
     balancer_release(&x);
     routes_close(r);
     arena_release(&a);
@@ -329,6 +388,26 @@ static void test_waiting(void **state)
     anew_close(&t);
 }
 
+/* Nothing moves while the window is even enough for the threshold. */
+static void test_threshold(void **state)
+{
+    (void)state;
+    struct anew t;
+
+    anew_open(&t, false);
+    t.x.cfg.threshold = 0.3; /* as if the busiest rank had to have 3.3 times the mean */
+    anew_step(&t, 0);
+    anew_step(&t, 1);
+    assert_int_equal(t.x.count.rebalances, 0);
+    t.x.cfg.threshold = 0.999;
+    anew_step(&t, 2);
+    anew_step(&t, 3);
+    assert_int_equal(t.x.count.rebalances, 1);
+    double before = t.x.count.before;
+    assert_true(before > 1 && before < 1 / 0.3);
+    anew_close(&t);
+}
+
 /* Copies beside the steps: these have half of the link and the old placement until all of a layer is there. */
 static void test_beside(void **state)
 {
@@ -410,7 +489,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_robin), cmocka_unit_test(test_choices), cmocka_unit_test(test_static), cmocka_unit_test(test_moves),
-        cmocka_unit_test(test_steps),       cmocka_unit_test(test_waiting), cmocka_unit_test(test_beside),
+        cmocka_unit_test(test_steps),       cmocka_unit_test(test_halves), cmocka_unit_test(test_waiting), cmocka_unit_test(test_beside), cmocka_unit_test(test_threshold),
         cmocka_unit_test(test_drift),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
