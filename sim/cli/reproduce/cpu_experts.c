@@ -103,9 +103,10 @@ static int simulate(struct repro *p, const struct run *r, const char *trace, con
     return rc;
 }
 
-/* Mixtral-8x7B in 16 bit, 32 tokens in and 256 out, their number over the time of all. What fits: Fiddler says how
- * many of the 256 experts; llama.cpp holds as many of 32 layers as fit into 95 % of the memory, Mixtral-offloading
- * 1 and 3 experts of a layer beside its 4 buffers, ZeRO-Infinity (DeepSpeed-MII) two layers at a time. */
+/* Mixtral-8x7B in 16 bit, 32 tokens in and 256 out, their number over the time of all. On the GPU: of the 256
+ * experts as many as Fiddler says; as many layers as the paper gives llama.cpp (ngl of 8 and 16); one and three
+ * experts of a layer for Mixtral-offloading, what fits beside its 4 buffers; for ZeRO-Infinity (DeepSpeed-MII) two
+ * layers at a time. */
 static const struct run fiddler_runs[] = {
     {"Quadro RTX 6000, Fiddler (put in)", FIDDLER, &quadro, "mixtral-8x7b", NULL, NULL, 56 / 256.0, NULL, 2.53},
     {"Quadro RTX 6000, llama.cpp (put in)", LLAMA_CPP, &quadro, "mixtral-8x7b", NULL, NULL, 0, "8", 1.70},
