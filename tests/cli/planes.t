@@ -36,3 +36,11 @@ $ steelyard run n.json --set experts.prefetch=next-gate
 $ steelyard run n.json --set experts.order=hefb
 2> steelyard: --set: key 'experts.order': 'hefb' is not naive or hebf; did you mean 'hebf'?
 ? 2
+# The timeline: no slices of a track overlap; a copy per plane.
+$ steelyard run n.json --timeline t.json --format csv | cmp - n.csv
+$ python3 -c 'import json; e = [x for x in json.load(open("t.json"))["traceEvents"] if x["ph"] == "X"]; end = {}; [print("overlap", x) for x in e if x["ts"] < end.get(x["tid"], 0) - 1e-6 or end.update({x["tid"]: x["ts"] + x["dur"]})]; print(sum(" plane " in x["name"] for x in e))' > copies; awk -F, '/^expert_loads_per_token/ {print $2 * (30 + 20 + 40 + 10 - 2)}' n.csv | cmp - copies
+# Planes and KV that is swapped share the GPU's link; skipping or not, nothing changes.
+$ printf '{"trace": "synth:programs{rate=0.3,mix=1,programs=8,turns=1..4,think_mu=1,context=1500,ttft=0,tbt=0}", "load": {"sessions": true}, "model": "deepseek-v2-lite", "gpu": "a100-80g-pcie", "cost": "roofline", "executor": "layers", "experts": {"planes": "2;3;4", "budget": 3e9}, "batcher": "vllm-v0{version=0.3}", "policy": "fastswitch", "kv": {"tokens": 4000, "offload": "swap", "swap": "async", "sessions": true}, "check": true}' > both.json
+$ steelyard run both.json --format csv > a.csv; steelyard run both.json --no-skip --format csv | cmp - a.csv; grep -E '^(completed|kv_copied_in)' a.csv
+1> completed,20,1
+1> kv_copied_in,14,1
