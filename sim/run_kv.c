@@ -163,14 +163,18 @@ static int check_swap(const struct run *r, const struct engine_config *ec)
     return 0;
 }
 
-/* Reads go through the tier's own link and then into the GPU as copies from host memory do. */
-static int add_tier(struct run *r, struct engine_config *ec, enum kv_tier t, double bytes, const char *profile)
+/* Reads go through the tier's own link - and, in a topology that has the drive or network card, one that is all
+ * replicas' beside it - and then into the GPU as copies from host memory do. */
+static int add_tier(struct run *r, uint32_t replica, struct engine_config *ec, enum kv_tier t, double bytes,
+                    const char *profile)
 {
     struct swap_config *s = &ec->swap;
     struct tier_profile p;
     struct link_spec read = {.name = arena_printf(r->arena, "%s.read", kv_tier_name(t))};
     struct link_spec write = {.name = arena_printf(r->arena, "%s.write", kv_tier_name(t))};
+    struct shared_tier common;
     link_id in, out;
+    int rc = 0;
 
     s->tier_bytes[t] = bytes;
     if (bytes <= 0) {
@@ -192,11 +196,18 @@ static int add_tier(struct run *r, struct engine_config *ec, enum kv_tier t, dou
     }
     one_link(&s->out[t], ec->way[0].link->fabric, out);
     one_link(&s->in[t], ec->way[0].link->fabric, in);
-    if (ec->way[0].in.n_path == FABRIC_MAX_PATH) {
+    if (r->map && run_topology_tier(r, replica, t, &read, &write, &common, &rc)) {
+        s->in[t].path[s->in[t].n_path++] = common.read;
+        s->out[t].path[s->out[t].n_path++] = common.write;
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    if (ec->way[0].in.n_path + s->in[t].n_path > FABRIC_MAX_PATH) {
         return err_set(r->err, SIM_E_CONFIG, "topology: %u links between a GPU and its memory are too many",
                        ec->way[0].in.n_path - 1);
     }
-    memcpy(&s->in[t].path[1], ec->way[0].in.path, ec->way[0].in.n_path * sizeof ec->way[0].in.path[0]);
+    memcpy(&s->in[t].path[s->in[t].n_path], ec->way[0].in.path, ec->way[0].in.n_path * sizeof ec->way[0].in.path[0]);
     s->in[t].n_path += ec->way[0].in.n_path;
     s->in[t].bytes_per_s = fmin(s->in[t].bytes_per_s, ec->way[0].in.bytes_per_s);
     s->in[t].latency_ns += ec->way[0].in.latency_ns;
@@ -204,7 +215,7 @@ static int add_tier(struct run *r, struct engine_config *ec, enum kv_tier t, dou
     return 0;
 }
 
-static int add_swap(struct run *r, struct engine_config *ec)
+static int add_swap(struct run *r, uint32_t replica, struct engine_config *ec)
 {
     const struct run_config *c = r->cfg;
     struct swap_config *s = &ec->swap;
@@ -230,8 +241,8 @@ static int add_swap(struct run *r, struct engine_config *ec)
     for (size_t i = 0; c->kv_stream_tok > 0 && i < STREAM_LEVELS; i++) {
         s->stream_share[i + 1] = c->kv_stream_levels.v[i];
     }
-    if (add_tier(r, ec, KV_NVME, c->kv_nvme_bytes, c->kv_nvme_tier) < 0 ||
-        add_tier(r, ec, KV_REMOTE, c->kv_remote_bytes, c->kv_remote_tier) < 0) {
+    if (add_tier(r, replica, ec, KV_NVME, c->kv_nvme_bytes, c->kv_nvme_tier) < 0 ||
+        add_tier(r, replica, ec, KV_REMOTE, c->kv_remote_bytes, c->kv_remote_tier) < 0) {
         return r->err->code;
     }
     return load_offload(r, s);
@@ -288,7 +299,7 @@ static int add_pages(struct run *r, struct engine_config *ec)
 
 int run_add_kv(struct run *r, uint32_t gpu, struct engine_config *ec)
 {
-    return add_link(r, gpu, ec) < 0 || add_swap(r, ec) < 0 || add_pins(r, ec) < 0 || add_pages(r, ec) < 0
+    return add_link(r, gpu, ec) < 0 || add_swap(r, gpu, ec) < 0 || add_pins(r, ec) < 0 || add_pages(r, ec) < 0
                ? r->err->code
                : 0;
 }

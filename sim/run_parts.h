@@ -57,6 +57,10 @@ struct run {
     struct fabric *fabric; /* all replicas' */
     uint32_t n_links;      /* of it, the topology's; others come behind them */
     uint32_t *gpu_node;    /* of replica i, rank k: [i * tp + k] */
+    struct shared_tier {   /* a drive, or a network card with a remote store behind it: by node */
+        bool open;
+        link_id read, write;
+    } *tier_of;
     struct metrics metrics;
     bool metrics_ready;
     struct plan_file plan;
@@ -82,6 +86,10 @@ double run_sampling_s(const struct run *r);
 int run_load_topology(struct run *r);
 /* What tensor-parallel ranks get of it, for the cost model. */
 int run_find_ring(struct run *r);
+/* The drive (or network card, for a remote store) next to a replica's memory, as a pair of links that all
+ * replicas share for which it is the same. False: the topology has none, or *rc < 0. */
+bool run_topology_tier(struct run *r, uint32_t replica, enum kv_tier t, const struct link_spec *read,
+                       const struct link_spec *write, struct shared_tier *ret, int *rc);
 /* How much its links were in use: metrics, and a sentence about the busiest. */
 int run_add_links(struct run *r, struct run_result *ret);
 /* Between a GPU, of a replica's rank, and the memory that is nearest to it. */

@@ -126,6 +126,10 @@ int run_load_topology(struct run *r)
     }
     r->map = topology_attach(&r->topology, r->fabric, r->arena, r->err);
     r->n_links = fabric_links(r->fabric);
+    r->tier_of = arena_calloc(r->arena, r->topology.n_nodes, sizeof *r->tier_of);
+    if (!r->tier_of) {
+        return no_memory(r);
+    }
     if (!r->map || (c->topology_gpus ? take_named(r, wanted) : take_first(r, wanted)) < 0) {
         return r->err->code;
     }
@@ -134,15 +138,15 @@ int run_load_topology(struct run *r)
 
 /* ---- ways to host memory ---- */
 
-/* Fewest cables; of those the first in the file. */
-static uint32_t nearest_memory(struct run *r, uint32_t gpu)
+/* The node of that kind with the fewest cables to `to`; of those the first in the file. UINT32_MAX = none. */
+static uint32_t nearest(struct run *r, enum topo_kind kind, uint32_t to)
 {
     uint32_t best = UINT32_MAX, hops = UINT32_MAX, node;
     struct topo_route way;
     struct err none = {0};
 
-    for (uint32_t i = 0; (node = topology_nth(&r->topology, TOPO_MEMORY, i)) != UINT32_MAX; i++) {
-        if (topology_route(r->map, node, gpu, &way, &none) == 0 && way.hops < hops) {
+    for (uint32_t i = 0; (node = topology_nth(&r->topology, kind, i)) != UINT32_MAX; i++) {
+        if (topology_route(r->map, node, to, &way, &none) == 0 && way.hops < hops) {
             best = node;
             hops = way.hops;
         }
@@ -150,9 +154,31 @@ static uint32_t nearest_memory(struct run *r, uint32_t gpu)
     return best;
 }
 
+bool run_topology_tier(struct run *r, uint32_t replica, enum kv_tier t, const struct link_spec *read,
+                       const struct link_spec *write, struct shared_tier *ret, int *rc)
+{
+    uint32_t gpu = r->gpu_node[replica * (uint32_t)r->cfg->tp], memory = nearest(r, TOPO_MEMORY, gpu);
+    uint32_t node = memory == UINT32_MAX ? memory : nearest(r, t == KV_NVME ? TOPO_NVME : TOPO_NIC, memory);
+    struct link_spec in = *read, out = *write;
+    struct shared_tier *at;
+
+    if (node == UINT32_MAX) {
+        return false;
+    }
+    at = &r->tier_of[node];
+    in.latency_ns = out.latency_ns = 0; /* paid on the replica's own link */
+    if (!at->open && ((*rc = fabric_add_link(r->fabric, &in, &at->read, r->err)) < 0 ||
+                      (*rc = fabric_add_link(r->fabric, &out, &at->write, r->err)) < 0)) {
+        return false;
+    }
+    at->open = true;
+    *ret = *at;
+    return true;
+}
+
 int run_topology_link(struct run *r, uint32_t replica, uint32_t rank, struct gpu_link *ret)
 {
-    uint32_t gpu = r->gpu_node[replica * (uint32_t)r->cfg->tp + rank], memory = nearest_memory(r, gpu);
+    uint32_t gpu = r->gpu_node[replica * (uint32_t)r->cfg->tp + rank], memory = nearest(r, TOPO_MEMORY, gpu);
     const struct topo_node *g = &r->topology.nodes[gpu];
     sim_ns call = to_ns(r->cfg->pcie_copy_s);
 
