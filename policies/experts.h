@@ -51,6 +51,8 @@ struct expert_services {
      * has decided. `urgent` puts the copy into the line of demand loads. Copies begin, and evict, when the
      * callback is through: so name all that are wanted, also those that are there. */
     bool (*want)(void *ctx, uint32_t layer, uint32_t expert, bool urgent);
+    /* The same, not urgent, in a precision that takes `share` of the bytes: good for the layer's next gate only. */
+    bool (*want_thin)(void *ctx, uint32_t layer, uint32_t expert, double share);
     /* The same, not urgent, by a predictor that takes `seconds` to say so: the copy comes into line then, if
      * the layer's gate has not decided before. At most once per expert and gate. */
     bool (*want_after)(void *ctx, uint32_t layer, uint32_t expert, double seconds);

@@ -68,6 +68,7 @@ struct run_config {
     const char *experts_routes, *experts_evict, *experts_prefetch, *experts_miss;
     int64_t experts_calls, experts_pieces; /* of one expert's copy */
     bool experts_writeback;
+    bool experts_spent;       /* "experts.spent": copied again once they have computed */
     bool experts_overlap;     /* "experts.overlap": compute while missing experts are copied */
     double experts_host_s;    /* "experts.host": per expert that the GPU computes */
     double experts_link;      /* "experts.link": bytes/s from host to GPU; 0 = the GPU's PCIe */

@@ -136,6 +136,11 @@ void routes_at(struct routes *r, uint64_t seq, uint32_t pos, uint32_t layer, str
     r->ops->at(r->state, seq, pos, layer, ret);
 }
 
+uint32_t routes_latent(struct routes *r, uint64_t seq, uint32_t pos, uint32_t layer, float *ret)
+{
+    return r->ops->latent ? r->ops->latent(r->state, seq, pos, layer, ret) : 0;
+}
+
 uint64_t routes_sequences(const struct routes *r)
 {
     return r->ops->sequences ? r->ops->sequences(r->state) : 0;

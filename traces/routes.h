@@ -15,6 +15,7 @@
 #define ROUTE_EXPERTS_MAX 1024
 #define ROUTE_TOP_K_MAX   16
 #define ROUTE_LAYERS_MAX  1024
+#define ROUTE_LATENT_MAX  64
 
 struct routes_shape {
     uint32_t experts; /* routed ones of a layer */
@@ -48,6 +49,8 @@ struct routes_ops {
     int (*open)(void *state, struct routes *r, const struct routes_env *env, struct err *e);
     void (*at)(void *state, uint64_t seq, uint32_t pos, uint32_t layer, struct route *ret);
     void (*close)(void *state);
+    /* See routes_latent; NULL where there is none. */
+    uint32_t (*latent)(void *state, uint64_t seq, uint32_t pos, uint32_t layer, float *ret);
     /* Sequences of a recording, and tokens of one of them; NULL = endless. */
     uint64_t (*sequences)(const void *state);
     uint32_t (*length)(const void *state, uint64_t seq);
@@ -63,6 +66,9 @@ const char *routes_provenance(const struct routes *r);
 /* layer < layers, pos < 2^31. Quickest when the positions of a sequence come in ascending order. Not to be
  * called on one source by two threads at a time (answers are kept for reuse); two sources are apart. */
 void routes_at(struct routes *r, uint64_t seq, uint32_t pos, uint32_t layer, struct route *ret);
+/* What stands for the token's hidden state where the layer's gate reads it: the vector that a generator scores its
+ * experts by. How many of ROUTE_LATENT_MAX numbers; 0 = the source has no such thing. */
+uint32_t routes_latent(struct routes *r, uint64_t seq, uint32_t pos, uint32_t layer, float *ret);
 /* Sequences in a recording, and tokens of one of them: 0 = endless. Sequences and positions beyond these
  * are answered, too: a recording starts over. */
 uint64_t routes_sequences(const struct routes *r);

@@ -421,6 +421,15 @@ static void synth_at(void *state, uint64_t seq, uint32_t pos, uint32_t layer, st
     ret->score = s->score;
 }
 
+_Static_assert(NOISE_DIM_MAX <= ROUTE_LATENT_MAX, "a latent vector has room");
+
+static uint32_t synth_latent(void *state, uint64_t seq, uint32_t pos, uint32_t layer, float *ret)
+{
+    struct synth_router *s = state;
+    token_vector(s, seq, pos, layer, ret);
+    return (uint32_t)s->dim;
+}
+
 const struct routes_ops routes_synth = {
     .name = "synth",
     .summary = "latent-factor router with parameter sets fitted to real models",
@@ -429,4 +438,5 @@ const struct routes_ops routes_synth = {
     .options = synth_rows,
     .open = open_synth,
     .at = synth_at,
+    .latent = synth_latent,
 };

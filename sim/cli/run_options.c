@@ -229,6 +229,9 @@ const struct opt_row run_options[] = {
      NULL},
     {"experts.writeback", OPT_BOOL, FIELD(experts_writeback), ANY, "off", NULL,
      "An evicted expert is copied back to the host (Mixtral-offloading's swap); off drops it.", NULL},
+    {"experts.spent", OPT_BOOL, FIELD(experts_spent), ANY, "off", NULL,
+     "An expert that has computed is copied again: engines that dequantise it in place have no quantised copy left "
+     "(Fate's repository).", NULL},
     {"experts.overlap", OPT_BOOL, FIELD(experts_overlap), ANY, "on", NULL,
      "The experts that are there are computed while the missing ones are copied; off copies first, as engines do "
      "whose copies and kernels share a stream.", NULL},

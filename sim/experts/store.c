@@ -18,12 +18,20 @@ static uint64_t tag_of(const struct store *s, int way, uint32_t item, uint32_t p
 
 /* ---- set-up ---- */
 
+static double piece_bytes(const struct store *s, uint32_t item)
+{
+    return s->cfg.expert_bytes * (double)s->share[item] / s->cfg.pieces;
+}
+
 static void on_started(void *ctx, sim_ns now, uint64_t tag)
 {
     struct store *s = ctx;
     uint64_t at = tag / STORE_PIECES;
 
-    s->started[at >= s->items ? TO_HOST : TO_GPU]++;
+    int way = at >= s->items ? TO_HOST : TO_GPU;
+
+    s->started[way]++;
+    s->begun_bytes[way] += piece_bytes(s, (uint32_t)(at % s->items));
     s->began_ns[at % s->items] = now;
 }
 
@@ -73,13 +81,15 @@ static bool take_tables(struct store *s)
     s->want = arena_calloc(s->arena, n, 1);
     s->behind = arena_calloc(s->arena, n, sizeof *s->behind);
     s->again = arena_calloc(s->arena, n, 1);
+    s->kept = arena_calloc(s->arena, n, 1);
     s->pieces_left = arena_calloc(s->arena, n, 1);
+    s->share = arena_calloc(s->arena, n, sizeof *s->share);
     s->began_ns = arena_calloc(s->arena, n, sizeof *s->began_ns);
     s->used = arena_calloc(s->arena, s->rooms, sizeof *s->used);
     s->slots = arena_calloc(s->arena, s->rooms, sizeof *s->slots);
     s->later = arena_calloc(s->arena, n, sizeof *s->later);
-    return s->later && s->state && s->held && s->needed && s->want && s->behind && s->again && s->pieces_left &&
-           s->began_ns && s->used && s->slots;
+    return s->later && s->state && s->held && s->needed && s->want && s->behind && s->again && s->kept && s->pieces_left &&
+           s->share && s->began_ns && s->used && s->slots;
 }
 
 /* Every room the same, but for `shallow` first ones that hold all of their experts; what the others cannot
@@ -136,6 +146,7 @@ bool store_place(struct store *s, uint32_t item)
         return false;
     }
     s->used[room]++;
+    s->share[item] = 1;
     s->state[item] = EXPERT_RESIDENT;
     if (s->cfg.evict->loaded) {
         s->cfg.evict->loaded(s->cfg.evict_st, s->view, item);
@@ -189,18 +200,19 @@ static void take_out(struct store *s, uint32_t item)
 
 /* ---- when ---- */
 
-static double piece_s(const struct store *s)
+static double piece_s(const struct store *s, uint32_t item)
 {
     uint32_t calls = (s->cfg.calls + s->cfg.pieces - 1) / s->cfg.pieces;
 
-    return s->cfg.expert_bytes / s->cfg.pieces / s->cfg.h2d_bytes_per_s + 1e-9 * (double)(calls * s->cfg.call_ns);
+    return piece_bytes(s, item) / s->cfg.h2d_bytes_per_s + 1e-9 * (double)(calls * s->cfg.call_ns);
 }
 
 /* Of the piece that has been given to the copy engine, which may wait there for others (KV). */
 static double piece_left_s(const struct store *s, sim_ns now)
 {
     bool begun = s->started[TO_GPU] > s->ended[TO_GPU];
-    double left = piece_s(s) - (begun ? 1e-9 * (double)(now - s->began_ns[s->last_tag / STORE_PIECES]) : 0);
+    uint32_t item = (uint32_t)(s->last_tag / STORE_PIECES);
+    double left = piece_s(s, item) - (begun ? 1e-9 * (double)(now - s->began_ns[item]) : 0);
 
     return left > 0 ? left : 0;
 }
@@ -212,7 +224,7 @@ double store_arrives_s(const struct store *s, uint32_t item, sim_ns now)
     if (s->state[item] != EXPERT_IN_FLIGHT) {
         return HUGE_VAL;
     }
-    return (copies ? piece_left_s(s, now) : 0) + (s->pieces_left[item] - now_its) * piece_s(s);
+    return (copies ? piece_left_s(s, now) : 0) + (s->pieces_left[item] - now_its) * piece_s(s, item);
 }
 
 /* A guess lets a demand pass after the piece on the wire. */
@@ -223,10 +235,10 @@ double store_link_free_s(const struct store *s, bool demands, sim_ns now)
     if (store_copies(s)) {
         uint32_t item = (uint32_t)(s->last_tag / STORE_PIECES);
 
-        free_s = piece_left_s(s, now) + (s->want[item] == STORE_GUESS ? 0 : (s->pieces_left[item] - 1) * piece_s(s));
+        free_s = piece_left_s(s, now) + (s->want[item] == STORE_GUESS ? 0 : (s->pieces_left[item] - 1) * piece_s(s, item));
     }
     for (uint32_t i = s->line[1].first; demands && i != EXPERT_NONE; i = s->behind[i]) {
-        free_s += s->needed[i] ? s->cfg.pieces * piece_s(s) : 0;
+        free_s += s->needed[i] ? s->cfg.pieces * piece_s(s, i) : 0;
     }
     return free_s;
 }
@@ -235,7 +247,7 @@ double store_link_free_s(const struct store *s, bool demands, sim_ns now)
 
 static int submit(struct store *s, sim_ns now, int way, uint32_t item, uint32_t piece, struct err *e)
 {
-    struct copy_job j = {.route = &s->way[way], .bytes = s->cfg.expert_bytes / s->cfg.pieces,
+    struct copy_job j = {.route = &s->way[way], .bytes = piece_bytes(s, item),
                          .calls = (s->cfg.calls + s->cfg.pieces - 1) / s->cfg.pieces,
                          .urgency = s->want[item] == STORE_GUESS ? COPY_SPECULATIVE : COPY_URGENT,
                          .tag = tag_of(s, way, item, piece), .client = &s->client};
@@ -304,18 +316,18 @@ static int next_piece(struct store *s, sim_ns now, uint32_t item, struct err *e)
     return submit(s, now, TO_GPU, item, piece, e) < 0 ? e->code : 1;
 }
 
-/* The first in line that finds a slot begins: 1, 0 when nobody does, < 0 on an error. */
-static int start_from(struct store *s, sim_ns now, struct store_line *l, struct err *e)
+/* The first in line that finds a slot, or has kept its own, begins: 1, 0 when nobody does, < 0 on an error. */
+static int start_from(struct store *s, sim_ns now, struct store_line *l, bool kept_only, struct err *e)
 {
     for (uint32_t i = l->first; i != EXPERT_NONE; i = s->behind[i]) {
-        int rc = make_room(s, now, i, e);
+        int rc = s->kept[i] ? 1 : kept_only ? 0 : make_room(s, now, i, e);
 
         if (rc < 0) {
             return rc;
         }
         if (rc > 0) {
             leave(s, i);
-            s->used[room_of(s, i)]++;
+            s->used[room_of(s, i)] += !s->kept[i];
             s->state[i] = EXPERT_IN_FLIGHT;
             s->pieces_left[i] = (uint8_t)s->cfg.pieces;
             return next_piece(s, now, i, e);
@@ -324,7 +336,8 @@ static int start_from(struct store *s, sim_ns now, struct store_line *l, struct 
     return 0;
 }
 
-/* Demands before what is left of a guess before the next guess; while demands wait for slots, no guess. */
+/* Demands before what is left of a guess before the next guess; while demands wait for slots, no guess that needs
+ * one. */
 int store_kick(struct store *s, sim_ns now, struct err *e)
 {
     int rc;
@@ -341,25 +354,47 @@ int store_kick(struct store *s, sim_ns now, struct err *e)
         s->half = EXPERT_NONE;
         return rc < 0 ? rc : 0;
     }
-    rc = start_from(s, now, &s->line[1], e);
+    rc = start_from(s, now, &s->line[1], false, e);
     if (rc == 0 && s->half != EXPERT_NONE) {
         rc = next_piece(s, now, s->half, e);
         s->half = EXPERT_NONE;
-    } else if (rc == 0 && s->line[1].n == 0) {
-        rc = start_from(s, now, &s->line[0], e);
+    } else if (rc == 0) {
+        rc = start_from(s, now, &s->line[0], s->line[1].n > 0, e);
     }
     return rc < 0 ? rc : 0;
 }
 
 /* ---- ends ---- */
 
+/* What has served its gate and was no whole copy. */
+static void drop_thin(struct store *s, uint32_t item)
+{
+    if (s->state[item] != EXPERT_RESIDENT || s->share[item] >= 1) {
+        return;
+    }
+    s->state[item] = EXPERT_ABSENT;
+    s->held[item] = 0;
+    s->used[room_of(s, item)]--;
+    s->n.evictions++;
+    if (s->cfg.evict->evicted) {
+        s->cfg.evict->evicted(s->cfg.evict_st, s->view, item);
+    }
+}
+
 static void arrive(struct store *s, uint32_t item)
 {
     s->state[item] = s->needed[item] ? EXPERT_PINNED : EXPERT_RESIDENT;
     s->outstanding--;
     s->n.loads++;
+    if (s->kept[item]) {
+        s->kept[item] = 0;
+        return; /* it had never left */
+    }
     if (s->cfg.evict->loaded) {
         s->cfg.evict->loaded(s->cfg.evict_st, s->view, item);
+    }
+    if (!s->held[item]) {
+        drop_thin(s, item); /* its gate was faster */
     }
 }
 
@@ -398,7 +433,7 @@ static int piece_ended(void *ctx, sim_ns now, uint64_t tag, struct err *e)
         s->cfg.copied(s->cfg.copied_ctx, item, way == TO_GPU, s->began_ns[item], now);
     }
     s->ended[way]++;
-    *(way == TO_GPU ? &s->n.h2d_bytes : &s->n.d2h_bytes) += s->cfg.expert_bytes / s->cfg.pieces;
+    *(way == TO_GPU ? &s->n.h2d_bytes : &s->n.d2h_bytes) += piece_bytes(s, item);
     s->pieces_left[item]--;
     if (copy_ended(s->engine[way], now, e) < 0) {
         return e->code;
@@ -515,11 +550,33 @@ bool store_request(struct store *s, uint32_t item, enum store_want want)
         break;
     }
     s->state[item] = EXPERT_QUEUED;
+    s->share[item] = 1;
     s->want[item] = (uint8_t)want;
     s->outstanding++;
     s->n.requests++;
     join(s, item);
     return false;
+}
+
+bool store_request_thin(struct store *s, uint32_t item, enum store_want want, float share)
+{
+    bool absent = s->state[item] == EXPERT_ABSENT, here = store_request(s, item, want);
+
+    if (absent) {
+        s->share[item] = share;
+    }
+    return here;
+}
+
+/* A copy that computing has spent comes again into its slot, behind everything that was asked for. */
+static void renew(struct store *s, uint32_t item)
+{
+    if (!s->cfg.spent || s->state[item] != EXPERT_RESIDENT) {
+        return;
+    }
+    s->state[item] = EXPERT_ABSENT;
+    s->kept[item] = 1;
+    store_request(s, item, STORE_GUESS);
 }
 
 void store_need(struct store *s, uint32_t item, bool needed)
@@ -529,6 +586,8 @@ void store_need(struct store *s, uint32_t item, bool needed)
         s->state[item] = EXPERT_PINNED;
     } else if (!needed && s->state[item] == EXPERT_PINNED) {
         s->state[item] = EXPERT_RESIDENT;
+        drop_thin(s, item);
+        renew(s, item);
     }
 }
 
@@ -557,9 +616,10 @@ void store_gate(struct store *s, uint32_t layer)
 
     for (uint32_t i = from; i < from + s->cfg.experts; i++) {
         s->held[i] = 0;
-        if (s->state[i] == EXPERT_QUEUED && !s->needed[i]) {
+        if (s->state[i] == EXPERT_QUEUED && !s->needed[i] && !s->kept[i]) {
             take_out(s, i);
         }
+        drop_thin(s, i);
     }
     forget_later(s, layer);
     give_up_half(s, layer);
@@ -585,7 +645,7 @@ static int check_slots(const struct store *s, struct err *e)
         for (uint32_t i = room * n; i < (room + 1) * n; i++) {
             bool coming = s->state[i] == EXPERT_QUEUED || s->state[i] == EXPERT_IN_FLIGHT;
 
-            used += s->state[i] == EXPERT_IN_FLIGHT || expert_is_here(s->view, i);
+            used += s->state[i] == EXPERT_IN_FLIGHT || expert_is_here(s->view, i) || s->kept[i];
             outstanding += coming;
             if ((s->state[i] == EXPERT_PINNED && !s->needed[i]) ||
                 (s->state[i] == EXPERT_RESIDENT && s->needed[i])) {
@@ -608,11 +668,11 @@ static int check_slots(const struct store *s, struct err *e)
 /* What the link says that it carried lies between the pieces that ended and those that have begun. */
 int store_check(const struct store *s, struct err *e)
 {
-    double piece = s->cfg.expert_bytes / s->cfg.pieces;
+    const double ended[2] = {s->n.h2d_bytes, s->n.d2h_bytes};
 
     for (int way = TO_GPU; way <= TO_HOST; way++) {
         double carried = fabric_link_bytes(s->fabric, s->link[way]), slack = 1 + 1e-9 * carried;
-        double least = (double)s->ended[way] * piece, most = (double)s->started[way] * piece;
+        double least = ended[way], most = s->begun_bytes[way];
 
         if (carried < least - slack || carried > most + slack) {
             return err_set(e, SIM_E_CHECK, "%s carried %.0f bytes for %.0f to %.0f of experts",

@@ -23,6 +23,7 @@ struct store_config {
     double expert_bytes;
     uint32_t calls;        /* copy calls per expert, spread over its pieces */
     uint32_t pieces;       /* an expert is copied in so many: between them an urgent copy may come in */
+    bool spent;            /* an expert that has computed is copied again (dequantised in place) */
     bool writeback;        /* an evicted expert is copied back (Mixtral-offloading's swap) */
     double h2d_bytes_per_s, d2h_bytes_per_s;
     sim_ns call_ns;
@@ -47,6 +48,7 @@ struct store {
     struct expert_view *view; /* its state and held are this store's */
     uint32_t items, rooms;
     uint8_t *state, *held, *needed, *again;
+    uint8_t *kept;       /* by item: on its way into a slot that is still its own */
     uint8_t *want;       /* of those on their way: enum store_want */
     uint32_t *used, *slots; /* by room */
     uint8_t *pieces_left;
@@ -55,6 +57,7 @@ struct store {
     } line[2];           /* guesses; sure ones and demands */
     uint32_t *behind;    /* next in line */
     uint32_t half;       /* guess of which some pieces are here, EXPERT_NONE = none */
+    float *share;        /* by item: of an expert's bytes that its copy has; below 1 it leaves after its gate */
     sim_ns *began_ns;    /* of the piece on the wire */
     struct store_later {
         sim_ns when;
@@ -68,6 +71,7 @@ struct store {
     struct flow_client client;
     uint64_t outstanding;
     uint64_t given[2], started[2], ended[2]; /* pieces: to the engine, on the wire, done */
+    double begun_bytes[2];
     uint64_t last_tag; /* of the piece that the H2D engine was given last */
     struct err *err;
     struct store_counters n;
@@ -90,6 +94,9 @@ sim_ns store_next(const struct store *s);
 enum store_want { STORE_GUESS, STORE_SURE, STORE_DEMAND };
 /* `item` is wanted on the GPU: true when it is there. It gets into line; store_kick starts copies. */
 bool store_request(struct store *s, uint32_t item, enum store_want want);
+/* The same for a copy of lower precision with `share` of the bytes, unless one is on its way. It serves its
+ * layer's next gate and leaves. */
+bool store_request_thin(struct store *s, uint32_t item, enum store_want want, float share);
 /* A guess that comes into line at `when`, if its layer's gate has not decided by then. At most one per item at a
  * time. */
 void store_request_later(struct store *s, uint32_t item, sim_ns when);

@@ -39,6 +39,13 @@ static bool want(void *ctx, uint32_t layer, uint32_t expert, bool urgent)
     return store_request(&x->store, name(x, layer, expert), urgent ? STORE_SURE : STORE_GUESS);
 }
 
+static bool want_thin(void *ctx, uint32_t layer, uint32_t expert, double share)
+{
+    struct layers *x = ctx;
+
+    return store_request_thin(&x->store, name(x, layer, expert), STORE_GUESS, (float)share);
+}
+
 static bool want_after(void *ctx, uint32_t layer, uint32_t expert, double seconds)
 {
     struct layers *x = ctx;
@@ -111,8 +118,8 @@ static uint64_t next_use(void *ctx, uint32_t item)
 }
 
 static const struct expert_services services = {
-    .predict = predict, .path = path, .want = want, .want_after = want_after, .forget = forget,
-    .copies_waiting = copies_waiting,
+    .predict = predict, .path = path, .want = want, .want_thin = want_thin, .want_after = want_after,
+    .forget = forget, .copies_waiting = copies_waiting,
     .arrives_s = arrives_s, .link_free_s = link_free_s, .gpu_s = gpu_s, .layer_s = layer_s, .cpu_s = cpu_s, .next_use = next_use,
 };
 

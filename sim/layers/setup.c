@@ -148,7 +148,7 @@ static int store_settings(struct store_config *s, const struct run_config *c, co
         .global = c->experts_global, .slots = slots_of(c, m),
         .shallow = (uint32_t)c->experts_shallow,
         .expert_bytes = bytes, .calls = calls_of(c, bytes), .pieces = (uint32_t)c->experts_pieces,
-        .writeback = c->experts_writeback, .h2d_bytes_per_s = down,
+        .writeback = c->experts_writeback, .spent = c->experts_spent, .h2d_bytes_per_s = down,
         .d2h_bytes_per_s = back > 0 ? back : down, .call_ns = (sim_ns)llround(c->pcie_copy_s * 1e9),
         .shared = shared,
     };

@@ -3,7 +3,7 @@ $ steelyard list evictions | cut -d' ' -f1 | tr '\n' ' '
 1> activation arc belady lfu lru mrs plec static 
 1> (no newline at the end)
 $ steelyard list prefetches | cut -d' ' -f1 | tr '\n' ' '
-1> all cross-layer eam impact next-gate none path plec pre-attention pre-gated stride top-score 
+1> all cross-layer eam fate impact next-gate none path plec pre-attention pre-gated stride top-score 
 1> (no newline at the end)
 $ steelyard list misses | cut -d' ' -f1 | tr '\n' ' '
 1> buddy cpu hybrid random skip wait 

@@ -813,6 +813,149 @@ static void test_stride(void **state)
     arena_release(&a);
 }
 
+/* A copy with half of the bytes takes 10 + 50, serves one gate and leaves; one that nobody needs leaves at the gate. */
+static void test_thin(void **state)
+{
+    (void)state;
+    struct bench b;
+    open_bench(&b, plain, "lru");
+    for (uint32_t i = 0; i < 2; i++) {
+        store_hold(&b.s, i);
+        assert_false(store_request_thin(&b.s, i, STORE_GUESS, .5f));
+    }
+    assert_int_equal(store_kick(&b.s, 0, &b.e), 0);
+    to(&b, 59);
+    assert_int_equal(b.s.state[0], EXPERT_IN_FLIGHT);
+    to(&b, 60);
+    assert_int_equal(b.s.state[0], EXPERT_RESIDENT);
+    to(&b, 120);
+    assert_int_equal(b.s.state[1], EXPERT_RESIDENT);
+    assert_true(fabs(b.s.n.h2d_bytes - 100) < 1e-9);
+    store_need(&b.s, 0, true);
+    store_gate(&b.s, 0);
+    assert_int_equal(b.s.state[1], EXPERT_ABSENT);
+    assert_int_equal(b.s.state[0], EXPERT_PINNED);
+    store_need(&b.s, 0, false);
+    assert_int_equal(b.s.state[0], EXPERT_ABSENT);
+    assert_int_equal(b.s.used[0], 0);
+    assert_int_equal(ask(&b, 200, 0, STORE_DEMAND), EXPERT_IN_FLIGHT); /* whole again */
+    to(&b, 309);
+    assert_int_equal(b.s.state[0], EXPERT_IN_FLIGHT);
+    to(&b, 310);
+    assert_int_equal(b.s.state[0], EXPERT_RESIDENT);
+    close_bench(&b);
+}
+
+/* Spent copies keep their slot and come again, also past their layer's gate; a demand that no slot is left
+ * for waits until one has come and can be evicted. */
+static void test_spent(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct store_config c = plain;
+    c.spent = true;
+    open_bench(&b, c, "lru");
+    store_place(&b.s, 0);
+    store_place(&b.s, 1);
+    store_need(&b.s, 0, true);
+    store_need(&b.s, 1, true);
+    store_need(&b.s, 0, false);
+    assert_int_equal(b.s.state[0], EXPERT_QUEUED);
+    assert_int_equal(b.s.used[0], 2);
+    store_gate(&b.s, 0);
+    assert_int_equal(b.s.state[0], EXPERT_QUEUED);
+    store_need(&b.s, 2, true);
+    assert_int_equal(ask(&b, 0, 2, STORE_DEMAND), EXPERT_QUEUED);
+    assert_int_equal(b.s.state[0], EXPERT_IN_FLIGHT);
+    to(&b, 110);
+    assert_int_equal(b.s.state[0], EXPERT_ABSENT);
+    assert_int_equal(b.s.state[2], EXPERT_IN_FLIGHT);
+    to(&b, 220);
+    assert_int_equal(b.s.state[2], EXPERT_PINNED);
+    assert_int_equal(b.s.n.evictions, 1);
+    close_bench(&b);
+}
+
+static double ms_of_layer(void *ctx)
+{
+    (void)ctx;
+    return 1e-3;
+}
+
+static double ms_per_expert(void *ctx, uint32_t experts, uint32_t pairs)
+{
+    (void)ctx, (void)pairs;
+    return 1e-3 * experts;
+}
+
+struct fetched {
+    uint32_t n, expert[8];
+    double share[8];
+};
+
+static bool fetch_thin(void *ctx, uint32_t layer, uint32_t expert, double share)
+{
+    struct fetched *f = ctx;
+    assert_int_equal(layer, 1);
+    f->expert[f->n] = expert;
+    f->share[f->n++] = share;
+    return false;
+}
+
+static bool fetch_whole(void *ctx, uint32_t layer, uint32_t expert, bool urgent)
+{
+    assert_false(urgent);
+    return fetch_thin(ctx, layer, expert, 1);
+}
+
+/* 8 choices: 4, 2, 1 and 1 of them. */
+static uint32_t four_guesses(void *ctx, uint32_t layer, double recall, struct expert_guess *ret)
+{
+    static const struct expert_guess guess[] = {{6, 4}, {1, 2}, {3, 1}, {0, 1}};
+    (void)ctx, (void)layer;
+    assert_true(fabs(recall - .84) < 1e-12);
+    memcpy(ret, guess, sizeof guess);
+    return 4;
+}
+
+/* Decoding: a layer of 1 ms with two experts of 1 ms and loads of 0.55 ms: floor(3 / 0.55) = 5 are fetched, the
+ * fifth by popularity. A prompt: all that are named, the last 2 of 8 choices thin. */
+static void test_fate(void **state)
+{
+    (void)state;
+    const struct expert_services ops = {.predict = four_guesses, .want = fetch_whole, .want_thin = fetch_thin,
+                                        .layer_s = ms_of_layer, .gpu_s = ms_per_expert};
+    static const float popularity[16] = {[8 + 6] = .9f, [8 + 5] = .5f, [8 + 2] = .4f};
+    const uint32_t load[8] = {1, 1};
+    struct expert_token tok = {0};
+    struct arena a = {0};
+    struct err e = {0};
+    struct fetched f = {0};
+    struct expert_view v = {.env = {.arena = &a, .layers = 2, .experts = 8, .top_k = 2, .load_s = .55e-3},
+                            .popularity = popularity, .ops = &ops, .ctx = &f};
+    struct layer_work w = {.layer = 0, .n_tok = 1, .k = 2, .tok = &tok, .load = load};
+    const struct prefetch_ops *p;
+    void *st;
+
+    assert_int_equal(prefetch_open("fate", &p, &st, &a, &e), 0);
+    assert_int_equal(p->init(st, &v.env, &e), 0);
+    p->routed(st, &v, &w);
+    assert_int_equal(f.n, 5);
+    assert_int_equal(f.expert[0], 6);
+    assert_int_equal(f.expert[3], 0);
+    assert_int_equal(f.expert[4], 5);
+    f.n = 0;
+    tok.prefill = true;
+    p->routed(st, &v, &w);
+    assert_int_equal(f.n, 4);
+    assert_true(f.share[1] >= 1 && fabs(f.share[2] - .8) < 1e-12 && fabs(f.share[3] - .8) < 1e-12);
+    w.layer = 1; /* the last layer */
+    f.n = 0;
+    p->routed(st, &v, &w);
+    assert_int_equal(f.n, 0);
+    arena_release(&a);
+}
+
 static void test_names(void **state)
 {
     (void)state;
@@ -835,7 +978,8 @@ int main(void)
         cmocka_unit_test(test_arc), cmocka_unit_test(test_mrs), cmocka_unit_test(test_activation),
         cmocka_unit_test(test_buddy_choice), cmocka_unit_test(test_buddy_delta),
         cmocka_unit_test(test_buddy_entropy), cmocka_unit_test(test_skip), cmocka_unit_test(test_random_replacement), cmocka_unit_test(test_random),
-        cmocka_unit_test(test_cpu_time), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_cpu_time), cmocka_unit_test(test_thin), cmocka_unit_test(test_spent),
+        cmocka_unit_test(test_fate), cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

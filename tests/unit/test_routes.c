@@ -300,6 +300,40 @@ static void test_domains(void **state)
 
 /* ---- opening ---- */
 
+static double cosine(const float *a, const float *b, uint32_t n)
+{
+    double ab = 0, aa = 0, bb = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        ab += (double)a[i] * (double)b[i];
+        aa += (double)a[i] * (double)a[i];
+        bb += (double)b[i] * (double)b[i];
+    }
+    return ab / sqrt(aa * bb);
+}
+
+/* Layers share c of their vectors, whichever they are: cosines are c on the average, a little less with twelve
+ * dimensions. */
+static void test_latent(void **state)
+{
+    struct routes *r = open_seeded("synth{preset=deepseek-v2-lite,layers=6,c=0.8}", 1, 0);
+    struct routes *u = open_seeded("uniform{experts=8,top_k=2,layers=2}", 1, 0);
+    float a[ROUTE_LATENT_MAX], b[ROUTE_LATENT_MAX];
+    double sum[2] = {0};
+    (void)state;
+    for (uint32_t t = 0; t < 2000; t++) {
+        assert_int_equal(routes_latent(r, t / 50, t % 50, 1, a), 12);
+        for (uint32_t d = 0; d < 2; d++) {
+            routes_latent(r, t / 50, t % 50, d ? 4 : 2, b);
+            sum[d] += cosine(a, b, 12) / 2000;
+        }
+    }
+    near(sum[0], .79, .02);
+    near(sum[1], .79, .02);
+    assert_int_equal(routes_latent(u, 0, 0, 0, a), 0);
+    routes_close(u);
+    routes_close(r);
+}
+
 static int falling(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -421,6 +455,7 @@ int main(void)
         cmocka_unit_test(test_seeds_differ),
         cmocka_unit_test(test_moments),
         cmocka_unit_test(test_domains),
+        cmocka_unit_test(test_latent),
         cmocka_unit_test(test_smallthinker_skew),
         cmocka_unit_test(test_groups),
         cmocka_unit_test(test_open_errors),
