@@ -600,7 +600,7 @@ static void give_up_half(struct store *s, uint32_t layer)
 {
     uint32_t item = s->half;
 
-    if (item == EXPERT_NONE || item / s->cfg.experts != layer || s->needed[item]) {
+    if (item == EXPERT_NONE || item / s->cfg.experts != layer || s->needed[item] || s->kept[item]) {
         return;
     }
     s->half = EXPERT_NONE;
@@ -627,8 +627,11 @@ void store_gate(struct store *s, uint32_t layer)
 
 void store_forget(struct store *s)
 {
-    while (s->line[0].n > 0) {
-        take_out(s, s->line[0].first);
+    for (uint32_t i = s->line[0].first, next; i != EXPERT_NONE; i = next) {
+        next = s->behind[i];
+        if (!s->kept[i]) {
+            take_out(s, i);
+        }
     }
     memset(s->held, 0, s->items);
 }
