@@ -86,6 +86,7 @@ struct cost_spread {
     bool halves;        /* two half batches take turns */
     double imbalance;   /* what it assumes where nothing is known */
     double bytes_per_s; /* that a rank receives */
+    bool shared_apart;  /* no rank with routed experts has a shared one */
 };
 
 struct cost_ops {

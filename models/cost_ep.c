@@ -408,7 +408,8 @@ static void ep_spread(const void *state, struct cost_spread *ret)
     *ret = (struct cost_spread){.ranks = (uint32_t)s->routed_ranks, .redundant = (uint32_t)s->redundant,
                                 .per_node = EP_PER_NODE,
                                 .node_copies = s->kernel == KERNEL_NORMAL && s->ranks > EP_PER_NODE,
-                                .halves = s->overlap == OVERLAP_ON, .imbalance = s->imbalance, .bytes_per_s = s->move.bytes_per_s};
+                                .halves = s->overlap == OVERLAP_ON, .imbalance = s->imbalance, .bytes_per_s = s->move.bytes_per_s,
+                                .shared_apart = s->shared_ranks > 0};
 }
 
 const struct cost_ops cost_ep = {

@@ -14,6 +14,7 @@
  * context capped by a sliding window: a flat piece, a slope, a flat piece. `c` is whole ticks, so a
  * fresh evaluation at k agrees with base + slope*k to the last tick. */
 #include <math.h>
+#include <string.h>
 
 #include "models/cost.h"
 #include "models/gpu.h"
@@ -234,6 +235,10 @@ static int init_measured(struct roofline_state *s, const struct sizing *z, struc
     s->reduce = measured_find(&m, "all_reduce", env->tp, 1);
     if (!s->reduce) {
         const char *there = measured_ranks(&m, "all_reduce", 1, env->arena);
+        if (there && strcmp(there, "none") == 0) {
+            return err_set(e, SIM_E_CONFIG, "roofline.collectives: %s has no measured all_reduce on one node (steelyard fit --from "
+                           "nccl-tests --op all_reduce writes one)", s->collectives);
+        }
         return err_set(e, SIM_E_CONFIG, "%s: no all_reduce of %u ranks on one node was measured (of ranks: %s)", s->collectives,
                        env->tp, there ? there : "?");
     }

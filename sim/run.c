@@ -22,6 +22,10 @@ static int load_machine(struct run *r)
     }
     r->has_llm = c->model != NULL;
     r->has_gpu = c->gpu != NULL;
+    if (((uint64_t)c->pcie_payload & ((uint64_t)c->pcie_payload - 1)) != 0) {
+        return err_set(r->err, SIM_E_CONFIG, "pcie.payload: %g is no size of packets: 128, 256, 512, 1024, 2048 and 4096 are",
+                       (double)c->pcie_payload);
+    }
     return 0;
 }
 
@@ -111,6 +115,21 @@ static int load_batcher(struct run *r)
     return 0;
 }
 
+/* Weights on a rank: of experts that are spread over ranks only those that are here, copies included. */
+static double rank_weight_bytes(const struct run *r)
+{
+    const struct llm_shape *m = &r->llm;
+    double all = experts_weight_bytes(r->cfg, m), layer = llm_layer(m).expert * dtype_bytes(m->weight_dtype), here;
+    struct cost_spread s;
+
+    if (!r->cost->spread) {
+        return all;
+    }
+    r->cost->spread(r->cost_state, &s);
+    here = ((double)m->experts + s.redundant) / s.ranks;
+    return all - layer * llm_moe_layers(m) * (m->experts - here + (s.shared_apart ? m->shared_experts : 0));
+}
+
 /* Usable blocks of the pool: as logged, as given in tokens, or by the memory rule. */
 static int size_pool(struct run *r)
 {
@@ -126,7 +145,7 @@ static int size_pool(struct run *r)
     } else if (c->kv_tokens > 0) {
         r->blocks = (uint64_t)c->kv_tokens / block;
     } else if (r->has_gpu && r->has_llm) {
-        if (gpu_kv_tokens_beside(&r->gpu, &r->llm, experts_weight_bytes(c, &r->llm), (uint32_t)c->tp,
+        if (gpu_kv_tokens_beside(&r->gpu, &r->llm, rank_weight_bytes(r), (uint32_t)c->tp,
                                  c->gpu_mem_util, r->traits.max_batched_tok, block, &tok, r->err) < 0) {
             return r->err->code;
         }
@@ -315,7 +334,8 @@ static int add_executor(struct run *r, struct engine_config *ec)
         ec->execute = layers_execute;
         ec->execute_ctx = &r->experts.layers;
     }
-    if (placement_open(&r->placement, r->cfg, r->has_llm ? &r->llm : NULL, r->cost, r->cost_state, r->arena, r->err) < 0) {
+    if (placement_open(&r->placement, r->cfg, r->has_llm ? &r->llm : NULL, r->cost, r->cost_state,
+                       r->timeline.out ? &r->timeline : NULL, r->arena, r->err) < 0) {
         return r->err->code;
     }
     if (r->placement.open) {

@@ -286,6 +286,10 @@ static int add_pages(struct run *r, struct engine_config *ec)
     }
     /* Of one layer's keys; pages do not span layers. */
     block = llm_kv_bytes_per_tok_rank(&r->llm, (uint32_t)c->tp) * r->traits.block_tok / (2 * r->llm.layers);
+    if (fmod(block, c->kv_page_bytes) != 0 && c->kv_page_bytes < block / r->traits.block_tok) {
+        return err_set(r->err, SIM_E_CONFIG, "kv.page: %.0f bytes: a token has %.0f bytes of a layer's keys, which are no whole "
+                       "pages; CUDA maps 2MiB", c->kv_page_bytes, block / r->traits.block_tok);
+    }
     if (fmod(block, c->kv_page_bytes) != 0) {
         return err_set(r->err, SIM_E_CONFIG, "kv.page: a block of %u tokens has %.0f bytes of a layer's keys, which "
                        "are no whole pages of %.0f; %.0f tokens are one page: give the batcher another block_size", r->traits.block_tok, block,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "traces/routes.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,9 @@ static int unknown_source(const char *name, struct err *e)
     while (routes_sources[n] && n < 32) {
         names[n] = routes_sources[n]->name;
         n++;
+    }
+    if (strchr(name, '/') || strstr(name, ".csv")) {
+        return err_set(e, SIM_E_IO, "cannot read '%.200s': %s", name, strerror(ENOENT));
     }
     near = text_nearest(name, names, n);
     return err_set(e, SIM_E_CONFIG, "routes '%.80s' are not known%s%s%s", name, near ? "; did you mean '" : "",

@@ -216,6 +216,9 @@ static int parse(struct options *o, int argc, char **argv, struct err *e)
             return rc;
         }
         if (rc == 0 && (of_run(argv, i) || of_nccl(argv, i))) {
+            if (o->q.source && check_source(o, e) < 0) {
+                return e->code;
+            }
             return err_set(e, SIM_E_USAGE, "option '%s' goes with --from %s", argv[i], of_run(argv, i) ? "run" : "nccl-tests");
         }
         if (rc == 0 && (argv[i][0] == '-' || o->q.dir)) {

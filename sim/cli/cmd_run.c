@@ -80,6 +80,9 @@ static int parse_output_flag(struct options *o, int argc, char **argv, int *i, s
         return rc;
     }
     rc = cli_flag_value("--timeline", argc, argv, i, &o->timeline, e);
+    if (rc > 0 && strcmp(o->timeline, "-") == 0) {
+        return err_set(e, SIM_E_USAGE, "--timeline '-': a file is meant, standard output has the results");
+    }
     if (rc != 0) {
         return rc;
     }

@@ -218,8 +218,8 @@ static int wait_for_copy(struct layers *x, struct err *e)
     sim_tick to;
 
     if (next - x->base_ns > COST_TICK_MAX >> SIM_TICKS_PER_NS_LOG2) {
-        return err_set(e, SIM_E_CONFIG, "a step waits for experts for more than 73 minutes: is experts.link, %g "
-                       "bytes a second, what was meant?", x->nested.cfg.h2d_bytes_per_s);
+        return err_set(e, SIM_E_CONFIG, "a step waits for experts for more than 73 minutes at %g bytes a second: "
+                       "are experts.link or experts.tier, experts.calls or experts.read what was meant?", x->nested.cfg.h2d_bytes_per_s);
     }
     to = (next - x->base_ns) << SIM_TICKS_PER_NS_LOG2;
     if (to > x->t) {

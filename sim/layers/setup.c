@@ -224,6 +224,9 @@ int experts_open(struct expert_run *x, const struct run_config *c, const struct 
     if (check(c, m, g, e) < 0) {
         return e->code;
     }
+    if (offloads(c) && cost->spread) {
+        return err_set(e, SIM_E_CONFIG, "%s: cost model %s spreads experts over ranks; offloaded they are on one", what(c), cost->name);
+    }
     if (c->executor != EXECUTOR_LAYERS) {
         return 0;
     }

@@ -22,7 +22,8 @@
     X(TRACK_KV_IN, "KV to the GPU (H2D)")                                                          \
     X(TRACK_KV_OUT, "KV to the host (D2H)")                                                        \
     X(TRACK_KV_BELOW, "KV below host memory")                                                      \
-    X(TRACK_CPU, "CPU experts")
+    X(TRACK_CPU, "CPU experts")                                                                    \
+    X(TRACK_MOVES, "experts between ranks")
 
 enum timeline_track {
 #define TIMELINE_ENUM(constant, name) constant,

@@ -252,6 +252,18 @@ static int start_layer(struct balancer *x, sim_ns now, struct err *e)
     return moves_start(&x->moves, now, &l->now, &l->next, e);
 }
 
+/* A placement of one layer looked at, as a slice. */
+static void show_move(const struct balancer *x, uint32_t layer)
+{
+    const struct moves *m = &x->moves;
+    uint32_t copies = 0;
+
+    for (uint32_t i = 0; i < m->cfg.ranks; i++) {
+        copies += m->receiving[i];
+    }
+    timeline_slice(x->cfg.timeline, TRACK_MOVES, m->began_ns, m->ended_ns, "L%u, %u experts", layer, copies);
+}
+
 static int switch_layer(struct balancer *x, struct err *e)
 {
     struct balancer_layer *l = &x->layer[x->moved++];
@@ -267,6 +279,9 @@ static int go_on(struct balancer *x, sim_ns now, struct err *e)
     while (x->moving && moves_done(&x->moves, now)) {
         sim_ns at = x->moves.ended_ns > x->moves.began_ns ? x->moves.ended_ns : x->moves.began_ns;
 
+        if (x->cfg.timeline) {
+            show_move(x, x->layer[x->moved].layer);
+        }
         if (switch_layer(x, e) < 0 || (x->moving && start_layer(x, at, e) < 0)) {
             return e->code;
         }
@@ -292,7 +307,10 @@ static int rebalance(struct balancer *x, sim_ns now, sim_ns *wait, struct err *e
         }
     }
     *wait = x->moves.ended_ns > now ? x->moves.ended_ns - now : 0;
-    return 0;
+    return *wait <= COST_TICK_MAX >> SIM_TICKS_PER_NS_LOG2
+               ? 0
+               : err_set(e, SIM_E_CONFIG, "a step waits for experts on their way for more than 73 minutes: is placement.link, "
+                         "%g bytes a second, what was meant?", x->cfg.moves.bytes_per_s);
 }
 
 /* ---- a step ---- */

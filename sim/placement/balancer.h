@@ -13,6 +13,7 @@
 #define STEELYARD_BALANCER_H
 
 #include "models/cost.h"
+#include "sim/layers/timeline.h"
 #include "sim/placement/loads.h"
 #include "sim/placement/moves.h"
 #include "sim/placement/tokens.h"
@@ -36,6 +37,7 @@ struct balancer_config {
     double share;          /* of the ports, for copies beside steps; tokens get the rest */
     struct moves_config moves; /* with `share` taken off already; bytes of one layer's expert */
     bool check;
+    struct timeline *timeline; /* NULL = nobody looks */
 };
 
 /* The tokens of a layer that are computed at once: all, or half of them where two half batches take turns. */

@@ -97,7 +97,8 @@ static struct balancer_config config_of(const struct run_config *c, const struct
 }
 
 int placement_open(struct placement_run *x, const struct run_config *c, const struct llm_shape *m,
-                   const struct cost_ops *cost, const void *cost_state, struct arena *a, struct err *e)
+                   const struct cost_ops *cost, const void *cost_state, struct timeline *t, struct arena *a,
+                   struct err *e)
 {
     const struct place_ops *policy = c->placement_policy ? place_find(c->placement_policy) : NULL;
     struct cost_spread s;
@@ -117,6 +118,7 @@ int placement_open(struct placement_run *x, const struct run_config *c, const st
     b.cost_state = cost_state;
     b.source = x->routes;
     b.policy = policy;
+    b.timeline = t;
     x->open = true;
     return balancer_init(&x->balancer, &b, a, e);
 }

@@ -16,7 +16,8 @@ struct placement_run {
 
 /* Does nothing without placement.policy. Always close. */
 int placement_open(struct placement_run *x, const struct run_config *c, const struct llm_shape *m,
-                   const struct cost_ops *cost, const void *cost_state, struct arena *a, struct err *e);
+                   const struct cost_ops *cost, const void *cost_state, struct timeline *t, struct arena *a,
+                   struct err *e);
 void placement_close(struct placement_run *x);
 
 /* Time of the steps so far over what they would have taken had all ranks been alike. */

@@ -77,7 +77,7 @@ $ steelyard run --trace 'synth:uniform{rates=1,requests=4,prompt=8,output=32}' -
 1> copies only
 # A forgotten unit: 25 bytes a second.
 $ steelyard run o.json --set experts.link=25
-2> steelyard: a step waits for experts for more than 73 minutes: is experts.link, 25 bytes a second, what was meant?
+2> steelyard: a step waits for experts for more than 73 minutes at 25 bytes a second: are experts.link or experts.tier, experts.calls or experts.read what was meant?
 ? 2
 
 # KV that is swapped and experts that are loaded share the GPU's link, its copy engines and their books; skipping or not, nothing changes.
@@ -104,6 +104,9 @@ $ steelyard run both.json --set kv.swap=async --timeline t.json > out.txt; steel
 1> ./lanes.svg
 1> set ytics scale 0 font ',13' ('engine steps' 4, 'host' 3, 'GPU' 2, 'experts to the GPU (H2D)' 1)
 1> set xrange [5000:5040]
+$ steelyard plot timeline t.json --for 0
+2> steelyard: --for: a window of 0 ns: 100 are the least
+? 2
 $ steelyard plot timeline t.json --from 1h
 2> steelyard: t.json: nothing between 3.6e+06 and 93236.8 ms; its slices lie between 231.527 and 93236.8
 ? 3

@@ -156,6 +156,9 @@ $ steelyard run --trace 'synth:uniform{rates=1,requests=5,prompt=1000,output=50}
 $ sed -i '/starting/d' ar.txt; steelyard fit ar.txt --from nccl-tests -o machine.json
 2> steelyard: ar.txt:3: the output does not say which collective this is: give --op
 ? 3
+$ steelyard fit ar.txt --from nccl-test --op all_reduce -o machine.json
+2> steelyard: source 'nccl-test' is not known; did you mean 'nccl-tests'? (steelyard fit --help)
+? 2
 $ steelyard fit ar.txt --from nccl-tests --op allreduce -o machine.json
 2> steelyard: collective 'allreduce' is not known; did you mean 'all_reduce'? (all_reduce, all_gather, reduce_scatter, all_to_all)
 ? 2
@@ -165,9 +168,11 @@ $ steelyard fit ar.txt --from nccl-tests --op all_reduce -o machine.json --forma
 1>     "op": "all_reduce",
 1>     "ranks": 4,
 # What a probe measured of them.
-$ printf '{"format":"steelyard-probe","version":1,"complete":true,"mode":"quick","program":"1.0","command":[],\n"device":{"name":"X","uuid":"GPU-1","sm_count":1,"l2_byte":1,"driver":"none"},\n"limits":{},\n"measurements":[\n{"id":"c8192","kind":"collective","params":{"what":"all_gather","ranks":2,"bytes":8192},"time_s":{"n":1,"min":1e-05,"p25":1e-05,"median":1e-05,"p75":1e-05,"max":1e-05},"samples_s":[1e-05],"calls":1,"sets":1},\n{"id":"c32768","kind":"collective","params":{"what":"all_gather","ranks":2,"bytes":32768},"time_s":{"n":1,"min":2e-05,"p25":2e-05,"median":2e-05,"p75":2e-05,"max":2e-05},"samples_s":[2e-05],"calls":1,"sets":1},\n{"id":"c131072","kind":"collective","params":{"what":"all_gather","ranks":2,"bytes":131072},"time_s":{"n":1,"min":8e-05,"p25":8e-05,"median":8e-05,"p75":8e-05,"max":8e-05},"samples_s":[8e-05],"calls":1,"sets":1}],\n"skipped":[],\n"wrong":[]}\n' > peer.json; steelyard fit peer.json --from nccl-tests -o machine.json; rm -f peer.json ar.txt machine.json
+$ printf '{"format":"steelyard-probe","version":1,"complete":true,"mode":"quick","program":"1.0","command":[],\n"device":{"name":"X","uuid":"GPU-1","sm_count":1,"l2_byte":1,"driver":"none"},\n"limits":{},\n"measurements":[\n{"id":"c8192","kind":"collective","params":{"what":"all_gather","ranks":2,"bytes":8192},"time_s":{"n":1,"min":1e-05,"p25":1e-05,"median":1e-05,"p75":1e-05,"max":1e-05},"samples_s":[1e-05],"calls":1,"sets":1},\n{"id":"c32768","kind":"collective","params":{"what":"all_gather","ranks":2,"bytes":32768},"time_s":{"n":1,"min":2e-05,"p25":2e-05,"median":2e-05,"p75":2e-05,"max":2e-05},"samples_s":[2e-05],"calls":1,"sets":1},\n{"id":"c131072","kind":"collective","params":{"what":"all_gather","ranks":2,"bytes":131072},"time_s":{"n":1,"min":8e-05,"p25":8e-05,"median":8e-05,"p75":8e-05,"max":8e-05},"samples_s":[8e-05],"calls":1,"sets":1}],\n"skipped":[],\n"wrong":[]}\n' > peer.json; steelyard fit peer.json --from nccl-tests -o machine.json
 1> every second size by a curve of the others
 1> collective       ranks nodes  sizes        from   to bytes     median     worst
 1> all_gather           2     1      3        8192  1.311e+05     41.4 %    41.4 % at 32768
 1>
 1> written to machine.json
+$ steelyard run --trace synth:uniform --model llama-3.1-8b --gpu h100 --set tp=2 --set 'cost=roofline{collectives=machine.json}'; rm -f peer.json ar.txt machine.json
+2> steelyard: roofline.collectives: machine.json has no measured all_reduce on one node (steelyard fit --from nccl-tests --op all_reduce writes one)

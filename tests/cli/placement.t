@@ -23,7 +23,21 @@ $ steelyard run p.json --set placement.policy=contiguous --format csv > plain.cs
 $ for x in off on; do steelyard run p.json --set experts.calibration=0 --set placement.every=4 --set placement.overlap=$x --format csv > $x.csv; awk -F, '$1 == "ep_rebalances" {n = $2} $1 == "ep_moved_bytes" {b = $2} $1 == "ep_move_wait_s" {w = $2} END {print (n > 1), (b > 0), (w > 0)}' $x.csv; done
 1> 1 1 1
 1> 1 1 0
+# The pool is what the experts of one rank leave: 7 of 8 parts of 26 layers of 64 experts are elsewhere, 50618.5 blocks.
+$ pool() { steelyard run p.json --set placement.policy=eplb --set placement.hold=100 "$@" --format csv | awk -F, '$1 == "kv_pool_tokens" {print $2 / 16}'; }; one=$(steelyard run --trace t.csv --model deepseek-v2-lite --gpu h100 --format csv | awk -F, '$1 == "kv_pool_tokens" {print $2 / 16}'); echo $(($(pool --set 'cost=ep{ranks=8}') - one))
+1> 50619
+# What moves has a lane of its own.
+$ steelyard run p.json --set experts.calibration=0 --set placement.every=4 --timeline m.json > /dev/null; grep -c '"experts between ranks"' m.json; grep -o '"name":"L[0-9]*, [1-9][0-9]* experts"' m.json | head -2
+1> 1
+1> "name":"L3, 63 experts"
+1> "name":"L9, 65 experts"
 # What cannot be.
+$ steelyard run p.json --set placement.every=4 --set placement.link=1
+2> steelyard: a step waits for experts on their way for more than 73 minutes: is placement.link, 1 bytes a second, what was meant?
+? 2
+$ steelyard run --trace t.csv --model deepseek-v2-lite --gpu h100 --cost 'ep{ranks=8}' --set executor=layers --set experts.rate=0.5
+2> steelyard: experts.rate: cost model ep spreads experts over ranks; offloaded they are on one
+? 2
 $ steelyard run p.json --set placement.policy=eplp
 2> steelyard: --set: placement 'eplp' is not known; did you mean 'eplb'? (steelyard list placements)
 ? 2

@@ -118,3 +118,16 @@ $ steelyard run --trace ok.csv --model llama-3.1-8b --gpu a100-80g --db folder
 $ steelyard run --trace ok.csv --model llama-3.1-8b --gpu a100-80g --db ok.csv
 2> steelyard: ok.csv: file is not a database
 ? 3
+# ---- packets, pages, lanes ----
+$ steelyard run --trace ok.csv --model llama-3.1-8b --gpu a100-80g --set pcie.payload=200
+2> steelyard: pcie.payload: 200 is no size of packets: 128, 256, 512, 1024, 2048 and 4096 are
+? 2
+$ steelyard run --trace ok.csv --model llama-3.1-8b --gpu a100-80g --set kv.page=100
+2> steelyard: kv.page: 100 bytes: a token has 2048 bytes of a layer's keys, which are no whole pages; CUDA maps 2MiB
+? 2
+$ steelyard run --trace ok.csv --model llama-3.1-8b --gpu a100-80g --timeline -
+2> steelyard: --timeline '-': a file is meant, standard output has the results
+? 2
+$ steelyard trace info --experts missing.csv
+2> steelyard: cannot read 'missing.csv': No such file or directory
+? 5

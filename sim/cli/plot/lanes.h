@@ -11,6 +11,8 @@
 #include "sim/core/arena.h"
 #include "sim/core/err.h"
 
+#define LANES_SHORTEST_S 1e-7 /* of a window */
+
 enum { LANES_MOST = 64, LANES_KINDS = 9, LANES_BOXES = 50000 };
 
 struct lane {

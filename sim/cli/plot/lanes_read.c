@@ -172,6 +172,9 @@ static int take_events(struct lanes *l, const cJSON *events, double from_s, doub
     }
     l->from = isnan(from_s) ? from : from_s * 1e3;
     l->to = isnan(for_s) ? to : l->from + for_s * 1e3;
+    if (for_s < LANES_SHORTEST_S) {
+        return err_set(e, SIM_E_USAGE, "--for: a window of %g ns: %g are the least", for_s * 1e9, LANES_SHORTEST_S * 1e9);
+    }
     cJSON_ArrayForEach(event, events)
     {
         const char *ph = text_of(event, "ph");
