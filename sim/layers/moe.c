@@ -330,7 +330,7 @@ static bool named_coming(const struct layers *x, uint32_t m)
         uint8_t state = x->view.state[item];
 
         if (x->named[item] && (state == EXPERT_IN_FLIGHT ||
-                               (state == EXPERT_QUEUED && copy_running(x->store.engine[0]) > 0))) {
+                               (state == EXPERT_QUEUED && store_copies(&x->store)))) {
             return true;
         }
     }
