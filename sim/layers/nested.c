@@ -34,7 +34,7 @@ static int go_shared(struct nested *n, struct err *e)
     n->way.weight = g->in.weight;
     n->way.latency_ns = g->in.latency_ns;
     n->engine = g->engine_in;
-    return 0;
+    return copy_take_turns(n->engine, e);
 }
 
 static int open_link(struct nested *n, struct arena *a, struct err *e)

@@ -318,6 +318,39 @@ static void close_hand(struct hand *h)
     arena_release(&h->a);
 }
 
+static int kv_ended(void *ctx, sim_ns now, uint64_t tag, struct err *e)
+{
+    (void)tag;
+    return copy_ended(((struct gpu_link *)ctx)->engine_in, now, e);
+}
+
+/* KV of 60 calls, 1 ms each, has the link first. Clients of a link take turns, so each of 16 planes waits for one call and
+ * not the first one for 60. */
+static void test_turns_on_a_shared_link(void **state)
+{
+    (void)state;
+    struct hand h;
+    struct arena a = {0};
+    struct err e = {0};
+    struct gpu_link link = {.in = {.n_path = 1, .weight = 1, .bytes_per_s = 1e9}};
+    struct flow_client kv = {.ended = kv_ended, .ctx = &link};
+    struct copy_job job = {.route = &link.in, .bytes = 60e6, .calls = 60, .client = &kv};
+    struct nested_config n = two;
+
+    link.fabric = fabric_new(&a);
+    assert_int_equal(fabric_add_link(link.fabric, &(struct link_spec){.name = "in", .bytes_per_s = 1e9}, &link.in.path[0], &e), 0);
+    link.engine_in = copy_new(link.fabric, 1, 10, &a);
+    n.shared = &link;
+    n.planes.budget_bytes = 400; /* one layer of two */
+    open_hand(&h, 2, &n, true);
+    step(&h, 0, 5);
+    assert_int_equal(copy_submit(link.engine_in, 10000, &job, &e), 0);
+    assert_in_range(step(&h, 10000, 6), 15000000, 17000000);
+    assert_int_equal(h.x.nested.n.loads, 32);
+    close_hand(&h);
+    arena_release(&a);
+}
+
 /* Gate at 1100. Planes come at 1170, 1220, 1290 ... 1580, each computed at once: the last at 1584, head to
  * 1604. The GPU waits 20 + 4 * 44 + 3 * 66. In the second step all are there: 50 + 40 behind the gate. */
 static void test_lanes(void **state)
@@ -412,7 +445,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hottest_first), cmocka_unit_test(test_naive), cmocka_unit_test(test_goes_on_above),
         cmocka_unit_test(test_frees_high_bits_first), cmocka_unit_test(test_budget_below_a_layer),
-        cmocka_unit_test(test_best_of_all_orders), cmocka_unit_test(test_random_walk), cmocka_unit_test(test_lanes),
+        cmocka_unit_test(test_best_of_all_orders), cmocka_unit_test(test_random_walk), cmocka_unit_test(test_lanes), cmocka_unit_test(test_turns_on_a_shared_link),
         cmocka_unit_test(test_host_time), cmocka_unit_test(test_copies_first), cmocka_unit_test(test_low_bits), cmocka_unit_test(test_budget_lanes),
         cmocka_unit_test(test_draws),
     };
