@@ -289,8 +289,9 @@ static int go_on(struct balancer *x, sim_ns now, struct err *e)
     return 0;
 }
 
-/* The copies begin behind the step that ends at `now`. *wait: how long the next one waits for them. */
-static int rebalance(struct balancer *x, sim_ns now, sim_ns *wait, struct err *e)
+/* The copies begin behind the step that ends at `now`. *wait: how long the next one waits for them, until `last` at the
+ * latest. */
+static int rebalance(struct balancer *x, sim_ns now, sim_ns last, sim_ns *wait, struct err *e)
 {
     x->moving = true;
     x->moved = 0;
@@ -302,6 +303,10 @@ static int rebalance(struct balancer *x, sim_ns now, sim_ns *wait, struct err *e
         return go_on(x, now, e);
     }
     for (sim_ns at = now; x->moving; at = moves_next(&x->moves)) {
+        if (at > last) {
+            return err_set(e, SIM_E_CONFIG, "a step waits for experts to move for more than 73 minutes: is placement.link, "
+                           "%g bytes a second, what was meant?", x->cfg.moves.bytes_per_s);
+        }
         if (go_on(x, at, e) < 0) {
             return e->code;
         }
@@ -338,7 +343,7 @@ int balancer_run(struct balancer *x, const struct batch_shape *shape, const stru
     }
     *ret = step_ticks(x, shape);
     x->count.steps++;
-    if (is_due(x) && rebalance(x, start + (sim_ns)(*ret >> SIM_TICKS_PER_NS_LOG2), &wait, e) < 0) {
+    if (is_due(x) && rebalance(x, start + (*ret >> SIM_TICKS_PER_NS_LOG2), start + (COST_TICK_MAX >> SIM_TICKS_PER_NS_LOG2), &wait, e) < 0) {
         return e->code;
     }
     x->count.wait_ticks += (sim_wide)wait << SIM_TICKS_PER_NS_LOG2;

@@ -313,7 +313,7 @@ struct anew {
     sim_ns at;
 };
 
-static void anew_open(struct anew *t, bool overlap)
+static void anew_open_with(struct anew *t, bool overlap, struct moves_config moves)
 {
     *t = (struct anew){.at = 0};
     t->r = router("synth{preset=olmoe-1b-7b}", &t->e);
@@ -321,10 +321,16 @@ static void anew_open(struct anew *t, bool overlap)
 
     c.every = 2;
     c.overlap = overlap;
+    c.moves = moves.ranks > 0 ? moves : c.moves;
     assert_int_equal(balancer_init(&t->x, &c, &t->a, &t->e), 0);
     for (uint32_t l = 0; l < 2; l++) {
         memcpy(t->before[l], t->x.layer[l].now.at.slot, sizeof(t->before[l]));
     }
+}
+
+static void anew_open(struct anew *t, bool overlap)
+{
+    anew_open_with(t, overlap, (struct moves_config){.ranks = 0});
 }
 
 static void anew_close(struct anew *t)
@@ -431,6 +437,28 @@ static void test_beside(void **state)
     anew_close(&t);
 }
 
+/* A link of a byte a second: copies of a megabyte each that take days are refused, and those that would take longer than
+ * simulated time lasts do not make it wait for ever. */
+static void test_forgotten_unit(void **state)
+{
+    (void)state;
+    static const double bytes_per_s[] = {1, 1e-6};
+
+    for (size_t i = 0; i < 2; i++) {
+        struct anew t;
+        struct batch_shape shape = {.n_prefill = 4, .prefill_tok = TOKENS};
+        struct expert_token tok[TOKENS];
+        sim_tick ticks;
+
+        anew_open_with(&t, false, (struct moves_config){.ranks = RANKS, .per_node = RANKS, .bytes_per_s = bytes_per_s[i], .expert_bytes = 1e6});
+        anew_step(&t, 0);
+        tokens_of(tok, 1);
+        assert_int_equal(balancer_run(&t.x, &shape, tok, TOKENS, t.at, &ticks, &t.e), SIM_E_CONFIG);
+        assert_non_null(strstr(t.e.msg, "placement.link"));
+        anew_close(&t);
+    }
+}
+
 /* ---- drift ---- */
 
 static void popularity(struct routes *r, uint64_t from, double *p)
@@ -490,7 +518,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_robin), cmocka_unit_test(test_choices), cmocka_unit_test(test_static), cmocka_unit_test(test_moves),
         cmocka_unit_test(test_steps),       cmocka_unit_test(test_halves), cmocka_unit_test(test_waiting), cmocka_unit_test(test_beside), cmocka_unit_test(test_threshold),
-        cmocka_unit_test(test_drift),
+        cmocka_unit_test(test_forgotten_unit), cmocka_unit_test(test_drift),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
