@@ -415,7 +415,10 @@ sim_ns engine_next_ns(const struct engine *e, enum engine_event *ret)
     if (e->have_arrival) {
         return copied < waking_ns(e) ? copied : waking_ns(e);
     }
-    return copied < SIM_NEVER ? copied : e->n_waiting > 0 && e->arrivals_ended ? e->now : SIM_NEVER;
+    /* Nobody is left to wake it, unless its copies on a shared fabric do: let it say that it is stuck. */
+    bool alone = e->n_waiting > 0 && e->arrivals_ended && swap_next(e) == SIM_NEVER;
+
+    return copied < SIM_NEVER ? copied : alone ? e->now : SIM_NEVER;
 }
 
 /* What the step, or nobody, waited for is there. */

@@ -21,6 +21,9 @@ $ for m in two one; do steelyard run c.json --trace sessions.csv --set 'cost=lin
 1> kv_bytes_from_nvme,1052770304,byte
 1> 358.947850
 1> 358.947850
+# The last arrival is past, one request of a replica is on its way back and another waits: the copy wakes it.
+$ timeout 60 steelyard run --trace 'synth:programs{rate=6,mix=1,programs=10,turns=1..5,think_mu=1,context=2500,ttft=0,tbt=0}' --model mistral-7b --gpu l40s --batcher 'vllm-v0{preemption_mode=swap}' --router session --replicas 2 --seed 50 --set load.sessions=on --set kv.tokens=4000 --set kv.host=500MB --set kv.offload=swap --set kv.swap=async --set kv.pin=fixed --set topology=hgx-a100 --check --format csv | grep ^completed
+1> completed,39,1
 # All-reduces go as fast as the ring between a replica's GPUs: over NVSwitch as the GPU's profile has it; over pairs with
 # NVLink, and over chips whose uplinks carry one flow each way or two, ever slower.
 $ tpot() { steelyard run --trace 'synth:uniform{rates=5,requests=20,prompt=500,output=20}' --model llama-3.1-70b --set kv.tokens=50000 --set cost=roofline --set tp=4 "$@" --format csv | awk -F, '/^mean_tpot_ms/ {print $2}'; }; a=$(tpot --gpu a100-80g); b=$(tpot --gpu a100-80g --set topology=hgx-a100); c=$(tpot --gpu a100-80g --set topology=a100-nvlink-pairs); [ $a = $b ] && echo same; d=$(tpot --gpu l40s --set topology=rtx-pro-6000-8x-2chips); e=$(tpot --gpu l40s --set topology=rtx-pro-6000-8x-2chips --set topology.gpus=0,4,1,5); echo $b $c $d $e | awk '{print ($1 < $2), ($3 < $4)}'
