@@ -277,6 +277,7 @@ static sim_ns latest_ns(const struct run *r)
 static double metered_bytes(const struct run *r)
 {
     const struct store *experts = &r->experts.layers.store;
+    const struct nested *planes = &r->experts.layers.nested;
     double bytes = 0;
 
     for (uint32_t i = 0; i < r->n; i++) {
@@ -289,6 +290,9 @@ static double metered_bytes(const struct run *r)
     }
     if (r->experts.routes && experts->fabric == r->fabric) {
         bytes += fabric_link_bytes(r->fabric, experts->link[0]) + fabric_link_bytes(r->fabric, experts->link[1]);
+    }
+    if (r->experts.routes && planes->fabric == r->fabric) {
+        bytes += fabric_link_bytes(r->fabric, planes->link);
     }
     return bytes;
 }

@@ -44,3 +44,6 @@ $ printf '{"trace": "synth:programs{rate=0.3,mix=1,programs=8,turns=1..4,think_m
 $ steelyard run both.json --format csv > a.csv; steelyard run both.json --no-skip --format csv | cmp - a.csv; grep -E '^(completed|kv_copied_in)' a.csv
 1> completed,20,1
 1> kv_copied_in,14,1
+# What passes the links of a machine: planes, too.
+$ steelyard run n.json --set topology=dgx-h100 --format csv > m.csv; awk -F, '/^(link_bytes|expert_h2d_bytes),/ {print $2}' m.csv | uniq -c | awk '{print $1, ($2 > 0)}'
+1> 2 1
