@@ -356,8 +356,15 @@ static sim_tick whole_ticks(const struct layers *x, const struct batch_shape *sh
     return whole.base;
 }
 
+/* What the GPU did, or waited for, so far. */
+static sim_wide accounted(const struct layers *x)
+{
+    return x->n.gpu + x->n.host + x->n.wait_load + x->n.wait_cpu;
+}
+
 static int run_step(struct layers *x, const struct batch_shape *shape, sim_ns start, sim_tick *ret, struct err *e)
 {
+    sim_wide before = accounted(x);
     sim_ns from;
 
     cost_take_apart(x->cfg.cost, x->cfg.cost_state, x->cfg.llm, shape, &x->parts);
@@ -380,6 +387,10 @@ static int run_step(struct layers *x, const struct batch_shape *shape, sim_ns st
     x->n.steps++;
     x->n.ticks += *ret;
     x->n.whole_ticks += whole_ticks(x, shape);
+    if (x->cfg.check && accounted(x) - before + x->parts.front != x->t) {
+        return err_set(e, SIM_E_CHECK, "a step of %lld ticks has %lld of work and of waiting", (long long)x->t,
+                       (long long)(accounted(x) - before + x->parts.front));
+    }
     return 0;
 }
 
