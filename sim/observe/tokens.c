@@ -190,7 +190,7 @@ void tokens_beats(struct tokens *t, const struct token_beats *b)
     s->b = *b;
     s->gap = t->last_end_ns == b->began_ns
                  ? b->first_tick
-                 : (sim_tick)((end_of(b, 1) - t->last_end_ns) << SIM_TICKS_PER_NS_LOG2);
+                 : (sim_wide)(end_of(b, 1) - t->last_end_ns) << SIM_TICKS_PER_NS_LOG2;
     t->last_end_ns = end_of(b, b->n);
 }
 

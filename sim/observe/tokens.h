@@ -21,7 +21,7 @@ struct token_track {
 
 struct token_stretch {
     struct token_beats b;
-    sim_tick gap; /* from the last step before to the end of the first one */
+    sim_wide gap; /* from the last step before to the end of the first one */
 };
 
 struct tokens {

@@ -101,6 +101,25 @@ static void test_tokens_by_brute_force(void **state)
     }
 }
 
+/* A gap of 2^44 ns, 4.9 hours: more ticks than 64 bits hold. */
+static void test_gap_of_hours(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct tokens t;
+    sim_ns later = (sim_ns)1 << 44;
+
+    assert_int_equal(tokens_init(&t, &a), 0);
+    assert_true(tokens_watch(&t, 3, SIM_NEVER, 10 * MS));
+    tokens_one(&t, 3, 0);
+    tokens_resume(&t, 3);
+    tokens_beats(&t, &(struct token_beats){.first_tick = TICK(MS), .epoch_ns = MS, .n = 1});
+    tokens_beats(&t, &(struct token_beats){.began_ns = later, .first_tick = TICK(MS), .epoch_ns = later + MS, .n = 1});
+    assert_true(tokens_left(&t, 3)->late_gap);
+    tokens_release(&t);
+    arena_release(&a);
+}
+
 /* ---- whole runs ---- */
 
 struct seen {
@@ -263,7 +282,8 @@ static void test_slowdown_and_counters(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tokens_by_brute_force), cmocka_unit_test(test_latency),
+        cmocka_unit_test(test_tokens_by_brute_force),
+        cmocka_unit_test(test_gap_of_hours), cmocka_unit_test(test_latency),
         cmocka_unit_test(test_deadline_and_clients),  cmocka_unit_test(test_programs),
         cmocka_unit_test(test_slowdown_and_counters),
     };
