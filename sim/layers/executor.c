@@ -270,7 +270,7 @@ static void gpu_work(struct layers *x, sim_tick ticks, const char *what, uint32_
 {
     sim_ns from = moe_at(x, x->t);
 
-    x->t += ticks;
+    x->t = moe_after(x->t, ticks);
     x->n.gpu += ticks;
     timeline_slice(x->cfg.timeline, TRACK_GPU, from, moe_at(x, x->t), "L%u %s", layer, what);
 }
@@ -280,7 +280,7 @@ static void exchange(struct layers *x, sim_tick ticks, uint32_t layer)
 {
     sim_ns from = moe_at(x, x->t);
 
-    x->t += ticks;
+    x->t = moe_after(x->t, ticks);
     x->n.gpu += ticks;
     timeline_slice(x->cfg.timeline, TRACK_COLLECTIVE, from, moe_at(x, x->t), "L%u all-reduce", layer);
 }
@@ -374,15 +374,19 @@ static int run_step(struct layers *x, const struct batch_shape *shape, sim_ns st
     if (before_step(x, e) < 0) {
         return e->code;
     }
-    x->t += x->parts.front;
+    x->t = moe_after(x->t, x->parts.front);
     timeline_slice(x->cfg.timeline, TRACK_HOST, moe_at(x, 0), moe_at(x, x->t), "before the layers");
     if (walk(x, e) < 0) {
         return e->code;
     }
     from = moe_at(x, x->t);
-    x->t += x->parts.back;
+    x->t = moe_after(x->t, x->parts.back);
     x->n.gpu += x->parts.back;
     timeline_slice(x->cfg.timeline, TRACK_GPU, from, moe_at(x, x->t), "head");
+    if (x->t == COST_TICK_MAX) {
+        return err_set(e, SIM_E_CONFIG, "a step of %u tokens takes more than 73 minutes layer by layer: are experts.host and "
+                       "the speed of the CPU (experts.miss) what was meant?", shape->n_decode + (uint32_t)shape->prefill_tok);
+    }
     *ret = x->t > 0 ? x->t : 1;
     x->n.steps++;
     x->n.ticks += *ret;

@@ -171,7 +171,7 @@ static void run_on_cpu(struct layers *x, uint32_t l)
         sim_tick ticks = to_ticks(x->cfg.miss->cpu_s(x->cfg.miss_st, x->cpu_load[j], i == 0));
         sim_ns from = moe_at(x, x->cpu_free);
 
-        x->cpu_free += ticks;
+        x->cpu_free = moe_after(x->cpu_free, ticks);
         x->n.cpu += ticks;
         timeline_slice(x->cfg.timeline, TRACK_CPU, from, moe_at(x, x->cpu_free), "L%u E%u, %u tokens", l, j,
                        x->cpu_load[j]);
@@ -185,7 +185,7 @@ void moe_cpu_work(struct layers *x, double params, const char *what, uint32_t l)
     sim_tick ticks = to_ticks(params / x->cfg.expert_params * expert_s);
     sim_ns from = moe_at(x, x->t);
 
-    x->t += ticks;
+    x->t = moe_after(x->t, ticks);
     x->n.cpu += ticks;
     x->n.wait_cpu += ticks;
     timeline_slice(x->cfg.timeline, TRACK_CPU, from, moe_at(x, x->t), "L%u %s", l, what);
@@ -216,7 +216,7 @@ static void host_loop(struct layers *x, uint32_t l, uint32_t experts)
     sim_tick ticks = to_ticks(experts * x->cfg.host_s);
     sim_ns from = moe_at(x, x->t);
 
-    x->t += ticks;
+    x->t = moe_after(x->t, ticks);
     x->n.host += ticks;
     timeline_slice(x->cfg.timeline, TRACK_GPU, from, moe_at(x, x->t), "L%u host, %u experts", l, experts);
 }
@@ -246,7 +246,7 @@ static uint32_t compute_ready(struct layers *x, uint32_t m, uint32_t l)
 
         host_loop(x, l, experts);
         from = moe_at(x, x->t);
-        x->t += ticks;
+        x->t = moe_after(x->t, ticks);
         x->n.gpu += ticks;
         timeline_slice(x->cfg.timeline, TRACK_GPU, from, moe_at(x, x->t), "L%u %u experts, %llu pairs", l,
                        experts, (unsigned long long)pairs);
@@ -414,7 +414,7 @@ static void compute_shared(struct layers *x, uint32_t l)
         moe_cpu_work(x, llm_layer(m).router + m->shared_experts * llm_layer(m).expert, "router, shared", l);
         return;
     }
-    x->t += x->parts.shared;
+    x->t = moe_after(x->t, x->parts.shared);
     x->n.gpu += x->parts.shared;
     timeline_slice(x->cfg.timeline, TRACK_GPU, from, moe_at(x, x->t), "L%u router, shared", l);
 }

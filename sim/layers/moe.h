@@ -6,6 +6,12 @@
 
 #include "sim/layers/executor.h"
 
+/* Lanes end at COST_TICK_MAX: a step that gets there is refused (executor.c). */
+static inline sim_tick moe_after(sim_tick t, sim_tick ticks)
+{
+    return ticks < COST_TICK_MAX - t ? t + ticks : COST_TICK_MAX;
+}
+
 /* A place on the GPU lane as simulated time, rounded down; the next nanosecond at which the store may hear
  * of it. */
 static inline sim_ns moe_at(const struct layers *x, sim_tick t)

@@ -166,7 +166,7 @@ static int plane_came(void *ctx, sim_ns now, uint64_t tag, struct err *e)
 
 static void work(struct layers *x, sim_tick ticks)
 {
-    x->t += ticks;
+    x->t = moe_after(x->t, ticks);
     x->n.gpu += ticks;
 }
 
@@ -177,7 +177,7 @@ static void host_loop(struct layers *x, uint32_t l, uint32_t planes)
     sim_ns from = moe_at(x, x->t);
 
     if (x->cfg.host_s > 0) {
-        x->t += ticks;
+        x->t = moe_after(x->t, ticks);
         x->n.host += ticks;
         timeline_slice(x->cfg.timeline, TRACK_GPU, from, moe_at(x, x->t), "L%u host, %u planes", l, planes);
     }

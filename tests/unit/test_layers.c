@@ -341,6 +341,22 @@ static void test_cpu(void **state)
     close_hand(&h);
 }
 
+/* A CPU that takes a second for a token of an expert, 1,000 s for an expert: two of them in each of six layers are more
+ * than a step may last, and more ticks than 63 bits hold. */
+static void test_forgotten_unit(void **state)
+{
+    (void)state;
+    struct hand h;
+    struct batch_shape b = {.n_decode = 1000, .decode_ctx_tok = 1000};
+    struct expert_token tok[1000] = {{.sequence = 3}};
+    sim_tick t = 0;
+
+    open_hand(&h, 6, 2, "none", "cpu{token_us=1e6}", NULL);
+    assert_int_equal(layers_run(&h.x, &b, tok, 1000, 0, &t, &h.e), SIM_E_CONFIG);
+    assert_non_null(strstr(h.e.msg, "73 minutes"));
+    close_hand(&h);
+}
+
 /* The first of two layers keeps its four experts, the other has no slots. Gate at 1100; shared, four experts: 1190.
  * Attention to 1290, and from there 400 on the CPU; head to 1710. */
 static void test_whole_layers_kept(void **state)
@@ -585,7 +601,7 @@ int main(void)
         cmocka_unit_test(test_agrees_with_whole), cmocka_unit_test(test_expert_kernel), cmocka_unit_test(test_table),
         cmocka_unit_test(test_wait), cmocka_unit_test(test_wait_three),
         cmocka_unit_test(test_host_loop), cmocka_unit_test(test_whole_layers), cmocka_unit_test(test_whole_layers_kept), cmocka_unit_test(test_layers_of_the_cpu), cmocka_unit_test(test_cpu), cmocka_unit_test(test_all_on_cpu),
-        cmocka_unit_test(test_cheaper), cmocka_unit_test(test_no_wait_for_others_copies),
+        cmocka_unit_test(test_cheaper), cmocka_unit_test(test_no_wait_for_others_copies), cmocka_unit_test(test_forgotten_unit),
         cmocka_unit_test(test_skip), cmocka_unit_test(test_no_substitute),
         cmocka_unit_test(test_sure_prefetch_takes_nobody_out), cmocka_unit_test(test_halves), cmocka_unit_test(test_timeline), cmocka_unit_test(test_hit_rates),
     };
