@@ -241,6 +241,14 @@ static struct event next_event(const struct cluster *c)
     return first;
 }
 
+/* Its next event, or the end of a copy, which may wake it. */
+static sim_ns may_act_ns(const struct cluster *c, const struct replica *x)
+{
+    sim_ns copies = c->cfg.fabric ? fabric_next(c->cfg.fabric) : SIM_NEVER;
+
+    return copies < x->next_ns ? copies : x->next_ns;
+}
+
 /* Up to where `r` may jump: nothing that it does not know of can be visible before. */
 static sim_ns horizon(const struct cluster *c, const struct replica *r)
 {
@@ -248,9 +256,10 @@ static sim_ns horizon(const struct cluster *c, const struct replica *r)
 
     for (uint32_t i = 0; c->cfg.left && i < c->n; i++) {
         const struct replica *x = &c->replica[i];
+        sim_ns next = x != r ? may_act_ns(c, x) : SIM_NEVER;
 
-        if (x != r && x->next_ns != SIM_NEVER && x->next_ns + c->cfg.echo_ns < until) {
-            until = x->next_ns + c->cfg.echo_ns;
+        if (next != SIM_NEVER && next + c->cfg.echo_ns < until) {
+            until = next + c->cfg.echo_ns;
         }
     }
     /* Others' copies may slow its own down or hurry them. */
