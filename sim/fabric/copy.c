@@ -6,12 +6,13 @@
 struct waiting {
     struct copy_job job;
     bool begun; /* a part of it has been copied */
+    bool of_first; /* client */
     struct waiting *next;
 };
 
 struct line {
     struct waiting *first, **last;
-    uint32_t n;
+    uint32_t n, n_first; /* jobs; of the engine's first client */
 };
 
 struct copy_engines {
@@ -22,8 +23,8 @@ struct copy_engines {
     struct line line[COPY_URGENCIES];
     struct waiting *spare;
     const struct flow_client *last; /* whose job was taken last */
-    const struct flow_client *first;
-    bool begun, several;            /* there was a job; jobs were of more than one client */
+    const struct flow_client *first, *second;
+    bool begun, several, many;      /* there was a job; jobs were of more than one client, of more than two */
     struct waiting **rest;          /* with turns, by engine: what follows the part that it is at; else NULL */
     struct flow_client own;         /* hears of parts */
 };
@@ -34,6 +35,7 @@ static void append(struct line *l, struct waiting *w)
     *l->last = w;
     l->last = &w->next;
     l->n++;
+    l->n_first += w->of_first;
 }
 
 static void unlink_at(struct line *l, struct waiting **at)
@@ -44,6 +46,7 @@ static void unlink_at(struct line *l, struct waiting **at)
         l->last = at;
     }
     l->n--;
+    l->n_first -= w->of_first;
 }
 
 /* The link that points at the job with this tag, or NULL. */
@@ -164,24 +167,32 @@ int copy_submit(struct copy_engines *c, sim_ns now, const struct copy_job *j, st
 {
     c->first = c->begun ? c->first : j->client;
     c->begun = true;
+    c->many = c->many || (c->several && j->client != c->first && j->client != c->second);
+    c->second = c->several || j->client == c->first ? c->second : j->client;
     c->several = c->several || j->client != c->first;
     if (c->n_running < c->n_engines) {
-        return start(c, now, &(struct waiting){.job = *j}, e);
+        return start(c, now, &(struct waiting){.job = *j, .of_first = j->client == c->first}, e);
     }
     struct waiting *w = take_spare(c);
     if (!w) {
         return err_set(e, SIM_E_NOMEM, "out of memory for a copy");
     }
-    *w = (struct waiting){.job = *j};
+    *w = (struct waiting){.job = *j, .of_first = j->client == c->first};
     append(&c->line[j->urgency], w);
     return 0;
 }
 
-/* The first in line of somebody else than last time, or just the first. */
-static struct waiting **next_in(struct line *l, const struct flow_client *last)
+/* Nobody else than the client of last time is in line: lines of one client may be thousands of jobs long. */
+static bool is_alone(const struct copy_engines *c, const struct line *l)
 {
-    for (struct waiting **at = &l->first; *at; at = &(*at)->next) {
-        if ((*at)->job.client != last) {
+    return !c->several || (!c->many && l->n_first == (c->last == c->first ? l->n : 0));
+}
+
+/* The first in line of somebody else than last time, or just the first. */
+static struct waiting **next_in(const struct copy_engines *c, struct line *l)
+{
+    for (struct waiting **at = &l->first; *at && !is_alone(c, l); at = &(*at)->next) {
+        if ((*at)->job.client != c->last) {
             return at;
         }
     }
@@ -192,7 +203,7 @@ int copy_ended(struct copy_engines *c, sim_ns now, struct err *e)
 {
     c->n_running--;
     for (int u = 0; u < COPY_URGENCIES; u++) {
-        struct waiting **at = next_in(&c->line[u], c->last);
+        struct waiting **at = next_in(c, &c->line[u]);
         struct waiting *w = *at;
         if (w) {
             unlink_at(&c->line[u], at);
@@ -216,6 +227,7 @@ static int part_ended(void *ctx, sim_ns now, uint64_t at, struct err *e)
     l->last = l->first ? l->last : &w->next;
     l->first = w;
     l->n++;
+    l->n_first += w->of_first;
     return copy_ended(c, now, e);
 }
 

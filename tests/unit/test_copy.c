@@ -104,12 +104,30 @@ static void test_refused(void **state)
     arena_release(&b.a);
 }
 
+/* 100,000 jobs of one client, as experts that are written back make: in order, and without a look at all that wait for each
+ * that ends, which would take longer than tests may. */
+static void test_long_line(void **state)
+{
+    (void)state;
+    struct bench b;
+    open_bench(&b, 1);
+    for (uint64_t i = 0; i < 100000; i++) {
+        submit(&b, 0, 90, COPY_URGENT, i);
+    }
+    for (uint64_t i = 0; i < 100000; i++) {
+        expect(&b, (sim_ns)(i + 1) * 100, i);
+    }
+    assert_int_equal(copy_waiting(b.c), 0);
+    arena_release(&b.a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_two_engines),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_long_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
