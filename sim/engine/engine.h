@@ -351,14 +351,18 @@ const char *request_hopeless(struct engine *e, req_id r);
 /* The next one from the workload; all that have reached the queue by now. */
 int arrivals_fetch(struct engine *e);
 int arrivals_drain(struct engine *e);
+static inline bool arrivals_due(const struct engine *e)
+{
+    return e->next_visible_ns <= e->now || (!e->have_arrival && !e->arrivals_ended);
+}
 /* What has to be there before `s` can begin: cur_start_ns is when it is, or, where time comes from outside,
  * `starting` says that it is not yet. */
 void step_wait(struct engine *e, struct step *s);
-/* `s` begins at cur_start_ns: when it ends, from its cost or from the epoch it continues. */
-void step_start(struct engine *e, struct step *s);
-/* How many further steps that end before `until` would be planned exactly like the last one; jump over `j`. */
-uint64_t epoch_skippable(struct engine *e, sim_ns until);
-int epoch_jump(struct engine *e, uint64_t j);
+/* The step cur begins at cur_start_ns, the one behind it is planned where the engine looks ahead, and steps that
+ * end before `until` and in which nothing changes are jumped over. */
+int step_go(struct engine *e, sim_ns until);
+/* Samples of the series up to `t`. */
+void samples_until(struct engine *e, sim_ns t);
 int request_leave(struct engine *e, req_id r, bool rejected, const char *why);
 /* Context of running `r` in the decodes of `s`, its new token included; 0 = it is not among them. */
 uint64_t step_context(const struct engine *e, const struct step *s, req_id r);

@@ -104,7 +104,6 @@ static uint64_t unmapped_steps(const struct engine *e, uint64_t limit)
 
 void step_wait(struct engine *e, struct step *s)
 {
-    e->cur_start_ns = e->now;
     if (s->out_bytes > 0 || s->in_bytes > 0) {
         swap_blocks(e, s);
     }
@@ -118,7 +117,7 @@ void step_wait(struct engine *e, struct step *s)
     e->starting = e->cfg.shared && swap_must_wait(e);
 }
 
-void step_start(struct engine *e, struct step *s)
+static void step_start(struct engine *e, struct step *s)
 {
     struct epoch *ep = &e->epoch;
 
@@ -195,7 +194,8 @@ static sim_ns kv_event_ns(const struct engine *e, sim_ns until)
     return until;
 }
 
-uint64_t epoch_skippable(struct engine *e, sim_ns until)
+/* How many further steps that end before `until` would be planned exactly like the last one. */
+static uint64_t skippable(struct engine *e, sim_ns until)
 {
     const struct step *last = e->cfg.traits.async_depth2 ? e->next : e->cur;
     uint64_t limit, spare = e->cfg.traits.spare_blk;
@@ -242,7 +242,7 @@ uint64_t epoch_skippable(struct engine *e, sim_ns until)
     return limit > 0 ? kv_steps_possible(e->kv, e->planned + 1, limit, spare) : 0;
 }
 
-int epoch_jump(struct engine *e, uint64_t j)
+static int jump(struct engine *e, uint64_t j)
 {
     struct step *last = e->cfg.traits.async_depth2 ? e->next : e->cur;
     uint64_t k = e->epoch.k;
@@ -272,4 +272,26 @@ int epoch_jump(struct engine *e, uint64_t j)
         e->cfg.batcher->skipped(e->cfg.batcher_state, e, j);
     }
     return 0;
+}
+
+int step_go(struct engine *e, sim_ns until)
+{
+    uint64_t j;
+
+    step_start(e, e->cur);
+    if (e->err->code) {
+        return e->err->code;
+    }
+    if (e->cfg.obs.step) {
+        e->cfg.obs.step(e->cfg.obs.step_o, e, e->cur);
+    }
+    if (e->cfg.traits.async_depth2 && step_plan(e, e->next) < 0) {
+        return e->err->code;
+    }
+    if (e->next_sample_ns <= e->now) {
+        samples_until(e, e->now); /* who waits now was not let in */
+    }
+    j = e->cfg.skip ? skippable(e, until) : 0;
+    e->under_way = true;
+    return j > 0 ? jump(e, j) : 0;
 }

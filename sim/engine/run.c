@@ -75,7 +75,7 @@ static void fall_asleep(struct engine *e)
     e->woken = false;
 }
 
-static void samples_until(struct engine *e, sim_ns t)
+void samples_until(struct engine *e, sim_ns t)
 {
     while (e->next_sample_ns <= t) {
         e->cfg.obs.sample(e->cfg.obs.o, e->next_sample_ns);
@@ -300,8 +300,6 @@ static int idle(struct engine *e)
     return stuck(e);
 }
 
-static int boundary_go(struct engine *e, sim_ns until);
-
 /* A boundary: arrivals are seen, a step is planned and started; steps that end before `until` and in
  * which nothing changes are jumped over. Afterwards a step is under way, or the engine waits. */
 static int boundary_open(struct engine *e, sim_ns until)
@@ -310,7 +308,7 @@ static int boundary_open(struct engine *e, sim_ns until)
     if (e->kv_moves && ((e->swap && swap_poll(e) < 0) || (e->pins && pins_expire(e) < 0))) {
         return e->err->code;
     }
-    if (arrivals_drain(e) < 0) {
+    if (arrivals_due(e) && arrivals_drain(e) < 0) {
         return e->err->code;
     }
     if (e->next->live) {
@@ -325,29 +323,14 @@ static int boundary_open(struct engine *e, sim_ns until)
         return all_done(e) ? 0 : idle(e);
     }
     e->n.walked++;
-    step_wait(e, e->cur);
-    return e->starting || e->err->code ? e->err->code : boundary_go(e, until);
-}
-
-/* The step cur starts at cur_start_ns. */
-static int boundary_go(struct engine *e, sim_ns until)
-{
-    uint64_t j;
-
-    step_start(e, e->cur);
-    if (e->err->code) {
-        return e->err->code;
+    e->cur_start_ns = e->now;
+    if (e->kv_moves || e->cur->out_bytes > 0 || e->cur->in_bytes > 0) {
+        step_wait(e, e->cur);
+        if (e->starting || e->err->code) {
+            return e->err->code;
+        }
     }
-    if (e->cfg.obs.step) {
-        e->cfg.obs.step(e->cfg.obs.step_o, e, e->cur);
-    }
-    if (e->cfg.traits.async_depth2 && step_plan(e, e->next) < 0) {
-        return e->err->code;
-    }
-    samples_until(e, e->now); /* who waits now was not let in */
-    j = e->cfg.skip ? epoch_skippable(e, until) : 0;
-    e->under_way = true;
-    return j > 0 ? epoch_jump(e, j) : 0;
+    return step_go(e, until);
 }
 
 /* The step under way ends. */
@@ -430,7 +413,7 @@ static int start_at_last(struct engine *e, sim_ns until)
     e->starting = false;
     e->cur_start_ns = ready_ns(e);
     if (e->cur->live) {
-        return boundary_go(e, until);
+        return step_go(e, until);
     }
     e->now = e->cur_start_ns;
     return 0;
