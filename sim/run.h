@@ -4,6 +4,8 @@
 #ifndef STEELYARD_RUN_H
 #define STEELYARD_RUN_H
 
+#include <math.h>
+
 #include "sim/core/arena.h"
 #include "sim/core/err.h"
 #include "sim/core/hist.h"
@@ -135,6 +137,12 @@ struct metric {
     const char *unit; /* "ms", "1/s", "tok/s", "1", "byte", ... */
     double value;     /* NaN = not defined in this run (printed as null) */
 };
+
+/* A share of nothing is not defined. */
+static inline double metric_share(double part, double of)
+{
+    return of > 0 ? part / of : (double)NAN;
+}
 
 struct series {
     const char *name, *unit; /* "kv_used_share", "service/CLIENT" */

@@ -163,56 +163,65 @@ static int check_swap(const struct run *r, const struct engine_config *ec)
     return 0;
 }
 
-/* Reads go through the tier's own link - and, in a topology that has the drive or network card, one that is all
- * replicas' beside it - and then into the GPU as copies from host memory do. */
-static int add_tier(struct run *r, uint32_t replica, struct engine_config *ec, enum kv_tier t, double bytes,
-                    const char *profile)
+/* What is read from a tier goes on into the GPU as copies from host memory do. */
+static int go_on_into_gpu(struct run *r, struct topo_route *in, const struct topo_route *gpu)
+{
+    if (gpu->n_path + in->n_path > FABRIC_MAX_PATH) {
+        return err_set(r->err, SIM_E_CONFIG, "topology: %u links between a GPU and its memory are too many",
+                       gpu->n_path - 1);
+    }
+    memcpy(&in->path[in->n_path], gpu->path, gpu->n_path * sizeof gpu->path[0]);
+    in->n_path += gpu->n_path;
+    in->bytes_per_s = fmin(in->bytes_per_s, gpu->bytes_per_s);
+    in->latency_ns += gpu->latency_ns;
+    in->weight = gpu->weight;
+    return 0;
+}
+
+/* A tier's own links and, in a topology that has the drive or network card, those that are all replicas' beside
+ * them. */
+static int link_tier(struct run *r, uint32_t replica, struct engine_config *ec, enum kv_tier t, const struct tier_profile *p)
 {
     struct swap_config *s = &ec->swap;
-    struct tier_profile p;
-    struct link_spec read = {.name = arena_printf(r->arena, "%s.read", kv_tier_name(t))};
-    struct link_spec write = {.name = arena_printf(r->arena, "%s.write", kv_tier_name(t))};
+    struct link_spec read = {.name = arena_printf(r->arena, "%s.read", kv_tier_name(t)),
+                             .bytes_per_s = p->read_bytes_per_s, .latency_ns = p->read_latency_ns};
+    struct link_spec write = {.name = arena_printf(r->arena, "%s.write", kv_tier_name(t)),
+                              .bytes_per_s = p->write_bytes_per_s, .latency_ns = p->write_latency_ns};
+    struct fabric *fabric = ec->way[0].link->fabric;
     struct shared_tier common;
     link_id in, out;
     int rc = 0;
 
-    s->tier_bytes[t] = bytes;
+    if (!read.name || !write.name) {
+        return no_memory(r);
+    }
+    if (fabric_add_link(fabric, &read, &in, r->err) < 0 || fabric_add_link(fabric, &write, &out, r->err) < 0) {
+        return r->err->code;
+    }
+    one_link(&s->out[t], fabric, out);
+    one_link(&s->in[t], fabric, in);
+    if (r->map && run_topology_tier(r, replica, t, &read, &write, &common, &rc)) {
+        s->in[t].path[s->in[t].n_path++] = common.read;
+        s->out[t].path[s->out[t].n_path++] = common.write;
+    }
+    return rc;
+}
+
+static int add_tier(struct run *r, uint32_t replica, struct engine_config *ec, enum kv_tier t, double bytes,
+                    const char *profile)
+{
+    struct tier_profile p;
+    int rc;
+
+    ec->swap.tier_bytes[t] = bytes;
     if (bytes <= 0) {
         return 0;
     }
     if (tier_load(&p, profile, steelyard_data_dir(r->cfg->data_dir, r->arena), r->arena, r->err) < 0) {
         return err_wrap(r->err, "kv.%s_tier: ", kv_tier_name(t));
     }
-    read.bytes_per_s = p.read_bytes_per_s;
-    read.latency_ns = p.read_latency_ns;
-    write.bytes_per_s = p.write_bytes_per_s;
-    write.latency_ns = p.write_latency_ns;
-    if (!read.name || !write.name) {
-        return no_memory(r);
-    }
-    if (fabric_add_link(ec->way[0].link->fabric, &read, &in, r->err) < 0 ||
-        fabric_add_link(ec->way[0].link->fabric, &write, &out, r->err) < 0) {
-        return r->err->code;
-    }
-    one_link(&s->out[t], ec->way[0].link->fabric, out);
-    one_link(&s->in[t], ec->way[0].link->fabric, in);
-    if (r->map && run_topology_tier(r, replica, t, &read, &write, &common, &rc)) {
-        s->in[t].path[s->in[t].n_path++] = common.read;
-        s->out[t].path[s->out[t].n_path++] = common.write;
-    }
-    if (rc < 0) {
-        return rc;
-    }
-    if (ec->way[0].in.n_path + s->in[t].n_path > FABRIC_MAX_PATH) {
-        return err_set(r->err, SIM_E_CONFIG, "topology: %u links between a GPU and its memory are too many",
-                       ec->way[0].in.n_path - 1);
-    }
-    memcpy(&s->in[t].path[s->in[t].n_path], ec->way[0].in.path, ec->way[0].in.n_path * sizeof ec->way[0].in.path[0]);
-    s->in[t].n_path += ec->way[0].in.n_path;
-    s->in[t].bytes_per_s = fmin(s->in[t].bytes_per_s, ec->way[0].in.bytes_per_s);
-    s->in[t].latency_ns += ec->way[0].in.latency_ns;
-    s->in[t].weight = ec->way[0].in.weight;
-    return 0;
+    rc = link_tier(r, replica, ec, t, &p);
+    return rc < 0 ? rc : go_on_into_gpu(r, &ec->swap.in[t], &ec->way[0].in);
 }
 
 static int add_swap(struct run *r, uint32_t replica, struct engine_config *ec)

@@ -106,15 +106,9 @@ static void wait_for_arrival(struct engine *e)
     e->epoch.open = false;
 }
 
-/* Nothing under way and nothing planned although somebody waits or runs: say who is to blame. */
-static int stuck(struct engine *e)
+/* Somebody runs, or is swapped out, and the batcher does nothing about it. */
+static int blame_batcher(struct engine *e)
 {
-    req_id r = eng_pick(e);
-    const char *why;
-
-    if (pins_break_one(e)) {
-        return e->err->code; /* the next try finds more room */
-    }
     if (e->n_running > 0) {
         return engine_fail(e, SIM_E_CHECK,
                            "no progress at %.6f s: batcher %s made an empty step with %u running, %u "
@@ -122,27 +116,34 @@ static int stuck(struct engine *e)
                            (double)e->now / 1e9, e->cfg.batcher_name, e->n_running, e->n_waiting,
                            (unsigned long long)kv_free(e->kv), (unsigned long long)kv_total(e->kv));
     }
-    if (e->n_swapped > 0) {
-        return engine_fail(e, SIM_E_CHECK,
-                           "no progress at %.6f s: batcher %s leaves %u requests swapped out in front "
-                           "of an empty GPU",
-                           (double)e->now / 1e9, e->cfg.batcher_name, e->n_swapped);
+    return engine_fail(e, SIM_E_CHECK,
+                       "no progress at %.6f s: batcher %s leaves %u requests swapped out in front "
+                       "of an empty GPU",
+                       (double)e->now / 1e9, e->cfg.batcher_name, e->n_swapped);
+}
+
+/* The policy wants to run none of those that wait: an arrival may change its mind. */
+static int nobody_named(struct engine *e)
+{
+    if (e->have_arrival) {
+        wait_for_arrival(e);
+        return 0;
     }
-    if (r == REQ_NONE) {
-        if (e->have_arrival) {
-            wait_for_arrival(e);
-            return 0;
-        }
-        if (e->cfg.fed && !e->arrivals_ended) {
-            fall_asleep(e);
-            return 0;
-        }
-        return engine_fail(e, SIM_E_CHECK,
-                           "no progress at %.6f s: policy %s names nobody to run although %u requests "
-                           "wait and nothing runs",
-                           (double)e->now / 1e9, e->cfg.policy_name, e->n_waiting);
+    if (e->cfg.fed && !e->arrivals_ended) {
+        fall_asleep(e);
+        return 0;
     }
-    why = request_hopeless(e, r);
+    return engine_fail(e, SIM_E_CHECK,
+                       "no progress at %.6f s: policy %s names nobody to run although %u requests "
+                       "wait and nothing runs",
+                       (double)e->now / 1e9, e->cfg.policy_name, e->n_waiting);
+}
+
+/* The batcher does not admit `r` to an empty engine: it can never run, or the batcher is to blame. */
+static int not_admitted(struct engine *e, req_id r)
+{
+    const char *why = request_hopeless(e, r);
+
     if (why || kv_blocks_for(e->kv, (uint64_t)live_of(e, r)->context_tok + 1) > kv_total(e->kv)) {
         eng_refuse(e, r, why ? why : "it does not fit the KV pool");
         return 0;
@@ -153,6 +154,20 @@ static int stuck(struct engine *e)
                        (double)e->now / 1e9, e->cfg.batcher_name,
                        (unsigned long long)e->reqs[r].serial, live_of(e, r)->context_tok,
                        (unsigned long long)kv_free(e->kv));
+}
+
+/* Nothing under way and nothing planned although somebody waits or runs: say who is to blame. */
+static int stuck(struct engine *e)
+{
+    req_id r = eng_pick(e);
+
+    if (pins_break_one(e)) {
+        return e->err->code; /* the next try finds more room */
+    }
+    if (e->n_running > 0 || e->n_swapped > 0) {
+        return blame_batcher(e);
+    }
+    return r == REQ_NONE ? nobody_named(e) : not_admitted(e, r);
 }
 
 /* ---- invariants (--check) ---- */

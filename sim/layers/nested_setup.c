@@ -120,25 +120,20 @@ int nested_settings(struct nested_config *n, const struct run_config *c, const s
 
 /* ---- results ---- */
 
-static double share(double part, double of)
-{
-    return of > 0 ? part / of : (double)NAN;
-}
-
 size_t nested_metrics(const struct layers *x, struct metric *m)
 {
     const struct nested_counters *n = &x->nested.n;
     double tokens = (double)x->n.tokens, step_ns = (double)x->n.ticks / SIM_TICKS_PER_NS;
     const struct metric all[] = {
-        {"expert_hit_rate", "1", share((double)n->hits, (double)n->asked)},
-        {"expert_decode_hit_rate", "1", share((double)n->decode_hits, (double)n->decode_asked)},
-        {"expert_loads_per_token", "1", share((double)n->loads, tokens)},
+        {"expert_hit_rate", "1", metric_share((double)n->hits, (double)n->asked)},
+        {"expert_decode_hit_rate", "1", metric_share((double)n->decode_hits, (double)n->decode_asked)},
+        {"expert_loads_per_token", "1", metric_share((double)n->loads, tokens)},
         {"expert_h2d_bytes", "byte", n->h2d_bytes},
-        {"expert_stall_share", "1", share((double)x->n.wait_load, (double)x->n.ticks)},
-        {"expert_busy_share", "1", share((double)x->n.gpu, (double)x->n.ticks)},
-        {"expert_link_share", "1", share((double)fabric_link_busy_ns(x->nested.fabric, x->nested.link), step_ns)},
-        {"expert_host_share", "1", share((double)x->n.host, (double)x->n.ticks)},
-        {"expert_bits", "bit", share(n->pair_bits, (double)x->n.pairs)},
+        {"expert_stall_share", "1", metric_share((double)x->n.wait_load, (double)x->n.ticks)},
+        {"expert_busy_share", "1", metric_share((double)x->n.gpu, (double)x->n.ticks)},
+        {"expert_link_share", "1", metric_share((double)fabric_link_busy_ns(x->nested.fabric, x->nested.link), step_ns)},
+        {"expert_host_share", "1", metric_share((double)x->n.host, (double)x->n.ticks)},
+        {"expert_bits", "bit", metric_share(n->pair_bits, (double)x->n.pairs)},
         {"expert_planes_freed", "1", (double)x->nested.planes.freed},
         {"expert_peak_bytes", "byte", x->nested.planes.peak_bytes},
     };

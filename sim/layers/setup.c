@@ -248,11 +248,6 @@ void experts_close(struct expert_run *x)
 
 /* ---- results ---- */
 
-static double share(double part, double of)
-{
-    return of > 0 ? part / of : (double)NAN;
-}
-
 double experts_slowdown(const struct expert_run *x)
 {
     const struct layers_counters *n = &x->layers.n;
@@ -273,28 +268,28 @@ static size_t list_metrics(const struct expert_run *x, struct metric *m)
     const struct store_counters *s = &x->layers.store.n;
     double tokens = (double)n->tokens, rows = tokens * x->layers.view.env.layers, ticks = (double)n->ticks;
     const struct metric all[] = {
-        {"expert_hit_rate", "1", share((double)n->hits, (double)n->asked)},
-        {"expert_decode_hit_rate", "1", share((double)n->decode_hits, (double)n->decode_asked)},
-        {"expert_misses_per_token", "1", share((double)n->missed_pairs, tokens)},
-        {"expert_decode_misses_per_token", "1", share((double)n->decode_missed_pairs, (double)n->decode_tokens)},
-        {"expert_loads_per_token", "1", share((double)s->loads, tokens)},
+        {"expert_hit_rate", "1", metric_share((double)n->hits, (double)n->asked)},
+        {"expert_decode_hit_rate", "1", metric_share((double)n->decode_hits, (double)n->decode_asked)},
+        {"expert_misses_per_token", "1", metric_share((double)n->missed_pairs, tokens)},
+        {"expert_decode_misses_per_token", "1", metric_share((double)n->decode_missed_pairs, (double)n->decode_tokens)},
+        {"expert_loads_per_token", "1", metric_share((double)s->loads, tokens)},
         {"expert_h2d_bytes", "byte", s->h2d_bytes},
         {"expert_d2h_bytes", "byte", s->d2h_bytes},
-        {"expert_stall_share", "1", share((double)n->wait_load, ticks)},
-        {"expert_cpu_wait_share", "1", share((double)n->wait_cpu, ticks)},
-        {"expert_host_share", "1", share((double)n->host, ticks)},
-        {"expert_cpu_share", "1", share((double)n->cpu_pairs, (double)n->pairs)},
-        {"expert_replaced_per_token", "1", share((double)n->replaced_pairs, tokens)},
-        {"expert_replaced_mass", "1", share(n->replaced_mass, rows)},
-        {"expert_skipped_mass", "1", share(n->skipped_mass, rows)},
-        {"expert_bypassed_layers", "1", share((double)n->bypassed, (double)n->gates)},
-        {"expert_blocked_tokens", "1", share((double)n->blocked_tok, rows)},
-        {"prefetch_recall", "1", share((double)n->named_right, (double)n->named_asked)},
-        {"prefetch_precision", "1", share((double)n->named_right, (double)n->named)},
-        {"prefetch_in_time", "1", share((double)n->named_in_time, (double)n->named)},
+        {"expert_stall_share", "1", metric_share((double)n->wait_load, ticks)},
+        {"expert_cpu_wait_share", "1", metric_share((double)n->wait_cpu, ticks)},
+        {"expert_host_share", "1", metric_share((double)n->host, ticks)},
+        {"expert_cpu_share", "1", metric_share((double)n->cpu_pairs, (double)n->pairs)},
+        {"expert_replaced_per_token", "1", metric_share((double)n->replaced_pairs, tokens)},
+        {"expert_replaced_mass", "1", metric_share(n->replaced_mass, rows)},
+        {"expert_skipped_mass", "1", metric_share(n->skipped_mass, rows)},
+        {"expert_bypassed_layers", "1", metric_share((double)n->bypassed, (double)n->gates)},
+        {"expert_blocked_tokens", "1", metric_share((double)n->blocked_tok, rows)},
+        {"prefetch_recall", "1", metric_share((double)n->named_right, (double)n->named_asked)},
+        {"prefetch_precision", "1", metric_share((double)n->named_right, (double)n->named)},
+        {"prefetch_in_time", "1", metric_share((double)n->named_in_time, (double)n->named)},
         /* GoodPred = accuracy x fetch rate (ProMoE, arXiv 2410.22134, 4.1) */
-        {"prefetch_good", "1", share((double)n->named_right, (double)n->named) *
-                                   share((double)n->named_in_time, (double)n->named)},
+        {"prefetch_good", "1", metric_share((double)n->named_right, (double)n->named) *
+                                   metric_share((double)n->named_in_time, (double)n->named)},
     };
 
     memcpy(m, all, sizeof all);

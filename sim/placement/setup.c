@@ -134,11 +134,6 @@ void placement_close(struct placement_run *x)
 
 /* ---- results ---- */
 
-static double share(double part, double of)
-{
-    return of > 0 ? part / of : (double)NAN;
-}
-
 double placement_slowdown(const struct placement_run *x)
 {
     const struct balancer_counters *n = &x->balancer.count;
@@ -157,13 +152,13 @@ static size_t list_metrics(const struct placement_run *x, struct metric *m)
     const struct balancer_counters *n = &b->count;
     double looks = (double)n->looks, plans = (double)n->rebalances, stands = routes_shape(x->routes).layers / (double)b->n;
     const struct metric all[] = {
-        {"ep_imbalance", "1", share(n->load, looks)},
-        {"ep_imbalance_unplaced", "1", share(n->unplaced, looks)},
+        {"ep_imbalance", "1", metric_share(n->load, looks)},
+        {"ep_imbalance_unplaced", "1", metric_share(n->unplaced, looks)},
         {"ep_imbalance_worst", "1", looks > 0 ? n->worst : (double)NAN},
         {"ep_imbalance_cost", "1", n->ticks > 0 ? 1 - (double)n->balanced_ticks / (double)n->ticks : (double)NAN},
         {"ep_rebalances", "1", plans},
-        {"ep_window_before", "1", share(n->before, plans)},
-        {"ep_window_after", "1", share(n->after, plans)},
+        {"ep_window_before", "1", metric_share(n->before, plans)},
+        {"ep_window_after", "1", metric_share(n->after, plans)},
         {"ep_experts_moved", "1", (double)b->moves.copies * stands},
         {"ep_moved_bytes", "byte", b->moves.bytes},
         {"ep_move_s", "s", (double)b->moves.busy_ns * 1e-9},

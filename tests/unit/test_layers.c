@@ -18,6 +18,7 @@
 #include "models/gpu.h"
 #include "sim/core/json.h"
 #include "sim/layers/executor.h"
+#include "tests/unit/hand_cost.h"
 
 /* ---- agreement ---- */
 
@@ -157,21 +158,6 @@ static void test_table(void **state)
 }
 
 /* ---- offload by hand ---- */
-
-static void hand_iteration(const void *st, const struct batch_shape *b, struct cost_affine *ret)
-{
-    (void)st, (void)b;
-    *ret = (struct cost_affine){1000, 0, 1};
-}
-
-static void hand_parts(const void *st, const struct batch_shape *b, struct cost_parts *ret)
-{
-    (void)st, (void)b;
-    *ret = (struct cost_parts){.front = 1000 << 20, .attn = 100 << 20, .shared = 50 << 20, .back = 20 << 20,
-                               .expert = {.read = 10e-9}};
-}
-
-static const struct cost_ops hand_cost = {.name = "hand", .iteration = hand_iteration, .parts = hand_parts};
 
 struct hand {
     struct arena a;

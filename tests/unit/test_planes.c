@@ -15,6 +15,7 @@
 
 #include "sim/core/rng.h"
 #include "sim/layers/executor.h"
+#include "tests/unit/hand_cost.h"
 
 /* ---- the planner ---- */
 
@@ -257,21 +258,6 @@ static void test_random_walk(void **state)
 }
 
 /* ---- lanes ---- */
-
-static void hand_iteration(const void *st, const struct batch_shape *b, struct cost_affine *ret)
-{
-    (void)st, (void)b;
-    *ret = (struct cost_affine){1000, 0, 1};
-}
-
-static void hand_parts(const void *st, const struct batch_shape *b, struct cost_parts *ret)
-{
-    (void)st, (void)b;
-    *ret = (struct cost_parts){.front = 1000 << 20, .attn = 100 << 20, .shared = 50 << 20, .back = 20 << 20,
-                               .expert = {.read = 10e-9}};
-}
-
-static const struct cost_ops hand_cost = {.name = "hand", .iteration = hand_iteration, .parts = hand_parts};
 
 /* Planes of 60 and 40 bytes: copies of 70 and 50 ns, kernels of 6 and 4. */
 static const struct nested_config two = {.planes = {.planes = 2, .bytes = {60, 40}, .order = PLANES_HEBF},
