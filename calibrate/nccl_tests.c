@@ -27,7 +27,7 @@ struct reading {
     uint32_t ranks, per_process; /* "Rank" lines; GPUs that "nThread ... nGpus ..." says */
     uint32_t n_hosts;
     uint64_t host[HOSTS];
-    int size, time;              /* columns; -1 = no header yet */
+    int size, time, wrong;       /* columns, of the out-of-place run; -1 = no header yet, or none */
     struct measured_curve *curve;
 };
 
@@ -81,7 +81,7 @@ static const char *program_in(const char *line, char buf[48])
 static void begin_test(struct reading *r)
 {
     r->ranks = r->n_hosts = r->per_process = 0;
-    r->size = r->time = -1;
+    r->size = r->time = r->wrong = -1;
     r->curve = NULL;
 }
 
@@ -158,10 +158,11 @@ static void see_header(struct reading *r, char *line)
     char *w[WORDS];
     int n = words(line + 1, w);
 
-    r->size = r->time = -1;
+    r->size = r->time = r->wrong = -1;
     for (int i = 0; i < n; i++) {
         r->size = strcmp(w[i], "size") == 0 && r->size < 0 ? i : r->size;
         r->time = strcmp(w[i], "time") == 0 && r->time < 0 ? i : r->time;
+        r->wrong = strcmp(w[i], "#wrong") == 0 && r->wrong < 0 ? i : r->wrong;
     }
     if (r->size < 0 || r->time < 0) {
         r->size = r->time = -1;
@@ -251,7 +252,7 @@ static int see_row(struct reading *r, char *line)
 {
     char *w[WORDS];
     int n = words(line, w);
-    double bytes, us;
+    double bytes, us, wrong;
 
     if (n <= r->time || n <= r->size || !number(w[r->size], &bytes) || floor(bytes) < bytes) {
         return 0;
@@ -261,6 +262,9 @@ static int see_row(struct reading *r, char *line)
     }
     if (bytes < 1 || us <= 0) {
         return 0; /* sizes that are rounded to nothing: no message is sent */
+    }
+    if (r->wrong >= 0 && n > r->wrong && number(w[r->wrong], &wrong) && wrong > 0) {
+        return fail(r, "the results of this row were wrong (#wrong), so its time means nothing");
     }
     if (!r->curve && begin_curve(r) < 0) {
         return r->err->code;
@@ -290,7 +294,7 @@ static int see_line(struct reading *r, char *line)
 int nccl_tests_parse(struct measured *ret, const struct nccl_tests *said, const char *text, size_t len, const char *file,
                      struct arena *a, struct err *e)
 {
-    struct reading r = {.out = ret, .said = said, .file = file, .arena = a, .err = e, .size = -1, .time = -1};
+    struct reading r = {.out = ret, .said = said, .file = file, .arena = a, .err = e, .size = -1, .time = -1, .wrong = -1};
     uint32_t before = ret->n;
 
     for (size_t i = 0; i < len;) {

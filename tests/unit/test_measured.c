@@ -68,6 +68,24 @@ static void test_output(void **state)
     arena_release(&a);
 }
 
+/* A time in which wrong results came about is none. */
+static void test_wrong(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct err e = {0};
+    struct measured m;
+    struct nccl_tests said = {.op = "all_reduce", .ranks = 2};
+    char text[] = "#  size  count  type  time  algbw  busbw  #wrong  time  algbw  busbw  #wrong\n"
+                  "   1024   256 float  10.0   1.0    1.0       0  10.0    1.0    1.0       7\n";
+
+    assert_int_equal(read_text(&m, &said, text, &a, &e), 0); /* the run in place is not what is read */
+    *strstr(text, "0  10.0") = '3';
+    assert_int_equal(read_text(&m, &said, text, &a, &e), SIM_E_DATA);
+    assert_non_null(strstr(e.msg, "out.txt:2: the results of this row were wrong"));
+    arena_release(&a);
+}
+
 /* What the output does not say is asked for, and taken. */
 static void test_unsaid(void **state)
 {
@@ -226,7 +244,7 @@ static void test_roofline(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_output),  cmocka_unit_test(test_unsaid),      cmocka_unit_test(test_between),  cmocka_unit_test(test_mend),
+        cmocka_unit_test(test_output), cmocka_unit_test(test_wrong), cmocka_unit_test(test_unsaid),      cmocka_unit_test(test_between),  cmocka_unit_test(test_mend),
         cmocka_unit_test(test_fabric),  cmocka_unit_test(test_file_errors), cmocka_unit_test(test_roofline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
